@@ -1,0 +1,1 @@
+"""A DICOM gateway between a PACS and segmentation models."""

@@ -1,0 +1,15 @@
+"""The command line, one module per group of commands."""
+
+import sys
+
+from gateway.cli.application import app
+from gateway.errors import GatewayError
+
+
+def main() -> None:
+    """Run the command line: exit status 0 done, 1 failed or invalid, 2 wrong usage."""
+    try:
+        app()
+    except GatewayError as error:
+        print(error, file=sys.stderr)
+        sys.exit(1)

@@ -1,0 +1,75 @@
+"""``gateway demo``: the main job on one machine, with a small PACS and a phantom patient."""
+
+import shutil
+from pathlib import Path
+from tempfile import mkdtemp
+from typing import Annotated
+
+import typer
+from rich.table import Table
+
+from gateway.cli.common import console
+from gateway.cli.demo_node import DemoNode, Stage
+from gateway.cli.demo_result import draw_overlay, read_result
+from gateway.errors import PeerUnavailable
+from gateway.testing.pacs import SmallPacs
+
+_SEGMENTATION_STORAGE = "1.2.840.10008.5.1.4.1.1.66.4"
+
+
+def demo(
+    input: Annotated[  # noqa: A002 - the option's name
+        Path | None,
+        typer.Option("--input", metavar="DIR", help="Send this DICOM, not a phantom CT."),
+    ] = None,
+    keep: Annotated[bool, typer.Option("--keep", help="Keep the node's folder.")] = False,
+    out: Annotated[
+        Path, typer.Option(metavar="DIR", help="Where seg.dcm and overlay.png go.")
+    ] = Path(),
+) -> None:
+    """Show the main job: a CT series in by C-STORE, its segmentation back at a PACS.
+
+    Starts a node and a small PACS on free ports of this machine, sends a phantom CT, waits for
+    the DICOM SEG, and writes seg.dcm and overlay.png. It needs no settings, no network and no
+    GPU, and leaves nothing running.
+    """
+    folder = Path(mkdtemp(prefix="gateway-demo-"))
+    try:
+        _run(folder, input, out)
+    finally:
+        if keep:
+            print(f"the node's folder is kept: {folder}")
+        else:
+            shutil.rmtree(folder)
+
+
+def _run(folder: Path, source: Path | None, out: Path) -> None:
+    with SmallPacs(folder / "pacs") as pacs, DemoNode(folder, pacs.port) as node:
+        series = node.prepare_series(source)
+        node.wait_until_ready()
+        node.send(series)
+        seg = node.wait_for_result(lambda: pacs.wait_for(_SEGMENTATION_STORAGE, 0.2))
+        node.wait_until_confirmed()
+        stages = node.stages()
+        segments = node.segments()
+    if seg is None:
+        raise PeerUnavailable("no segmentation reached the PACS")
+    out.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(seg, out / "seg.dcm")
+    draw_overlay(read_result(seg, series), segments).save(out / "overlay.png")
+    _report(stages, segments)
+    print(f"wrote {out / 'seg.dcm'} and {out / 'overlay.png'}")
+
+
+def _report(stages: list[Stage], segments: list[dict[str, object]]) -> None:
+    times = Table("stage", "seconds", title="Where the time went")
+    times.columns[1].justify = "right"
+    for stage in stages:
+        times.add_row(stage.name, f"{stage.seconds:.2f}", end_section=stage.ends_section)
+    console().print(times)
+    volumes = Table("segment", "voxels", "ml", title="What the model found")
+    for column in volumes.columns[1:]:
+        column.justify = "right"
+    for segment in segments:
+        volumes.add_row(str(segment["label"]), f"{segment['voxels']:,}", f"{segment['ml']:,.1f}")
+    console().print(volumes)

@@ -1,0 +1,124 @@
+"""``gateway series``."""
+
+from dataclasses import asdict
+from datetime import UTC, datetime
+from typing import Annotated, Any
+
+import typer
+from rich.table import Table
+
+from gateway.cli.common import ConfigOption, JsonOption, console, node_store, print_json
+from gateway.store import Job, NodeStore, Series
+
+app = typer.Typer(no_args_is_help=True, help="What this node received and what became of it.")
+
+
+@app.command("list")
+def list_series(config: ConfigOption = None, json: JsonOption = False) -> None:
+    """List the series this node knows, the last active one first."""
+    with node_store(config) as store:
+        found = store.series.all()
+    if json:
+        print_json([_listed(series) for series in found])
+        return
+    table = Table("series", "study", "modality", "instances", "state", "revision", "last activity")
+    for series in found:
+        table.add_row(
+            series.series_instance_uid,
+            series.study_instance_uid,
+            series.modality,
+            str(series.instances),
+            series.state,
+            str(series.revision),
+            _time(series.last_activity_at),
+        )
+    console().print(table)
+
+
+@app.command("show")
+def show(
+    uid: Annotated[str, typer.Argument(metavar="UID", help="Series Instance UID.")],
+    config: ConfigOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Show one series: why it was held complete, its files, what the rules said, its jobs."""
+    with node_store(config) as store:
+        described = describe(store, uid)
+    if json:
+        print_json(described)
+    else:
+        _print(described)
+
+
+def describe(store: NodeStore, uid: str) -> dict[str, Any]:
+    """Return all that is known of a series, in the form that ``show --json`` prints."""
+    series = store.series.get(uid)
+    return {
+        **_listed(series),
+        "completed_because": series.completed_because,
+        "completed_at": _time(series.completed_at),
+        "first_activity_at": _time(series.first_activity_at),
+        "last_activity_at": _time(series.last_activity_at),
+        "calling_ae": series.calling_ae,
+        "called_ae": series.called_ae,
+        "source": series.source,
+        "files": [
+            {
+                "sop_instance_uid": instance.sop_instance_uid,
+                "sop_class_uid": instance.sop_class_uid,
+                "transfer_syntax_uid": instance.transfer_syntax_uid,
+                "sha256": instance.sha256,
+                "bytes": instance.size_bytes,
+                "path": str(store.objects.path(instance.object_key)),
+                "current": instance.current,
+            }
+            for instance in store.instances.of_series(uid)
+        ],
+        "decision": store.series.decision(uid),
+        "jobs": [job_json(job) for job in store.jobs.of_series(uid)],
+    }
+
+
+def job_json(job: Job) -> dict[str, Any]:
+    """Return a job in the form that ``--json`` prints."""
+    return {
+        **asdict(job),
+        "created_at": _time(job.created_at),
+        "updated_at": _time(job.updated_at),
+    }
+
+
+def _listed(series: Series) -> dict[str, Any]:
+    return {
+        "series_instance_uid": series.series_instance_uid,
+        "study_instance_uid": series.study_instance_uid,
+        "modality": series.modality,
+        "instances": series.instances,
+        "state": series.state,
+        "revision": series.revision,
+    }
+
+
+def _print(described: dict[str, Any]) -> None:
+    print(f"series    {described['series_instance_uid']}")
+    print(f"study     {described['study_instance_uid']}")
+    print(f"state     {described['state']} (revision {described['revision']})")
+    print(f"holds     {described['instances']} instances of modality {described['modality']}")
+    print(f"from      {described['calling_ae']} by {described['source']}")
+    print(f"complete  {described['completed_because'] or 'not yet'}")
+    superseded = sum(not file["current"] for file in described["files"])
+    if superseded:
+        print(f"conflict  {superseded} superseded contents under a SOP Instance UID sent again")
+    print("rules")
+    for outcome in described["decision"]:
+        print(f"  {'matches' if outcome['matched'] else 'no match'}: {outcome['rule']}")
+        for reason in outcome["reasons"]:
+            print(f"    {reason}")
+    print("jobs")
+    for job in described["jobs"]:
+        target = job["node"] if job["action"] != "segment" else job["model"]
+        print(f"  {job['id']}  {job['action']} {target}: {job['state']}  {job['error']}".rstrip())
+
+
+def _time(seconds: float | None) -> str | None:
+    return None if seconds is None else datetime.fromtimestamp(seconds, UTC).isoformat()

@@ -1,0 +1,80 @@
+"""``gateway serve``: the whole node, or one of its roles."""
+
+import sys
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import structlog
+import typer
+
+from gateway.cli.common import ConfigOption, settings_file
+from gateway.cli.supervisor import Supervisor
+from gateway.dimse.receiver import run_receiver
+from gateway.logs import configure_logs
+from gateway.settings import Settings, load_settings
+from gateway.store.database import Database
+from gateway.store.objects import ObjectStore
+from gateway.web import run_web
+from gateway.workflow import run_worker, validated
+
+_log = structlog.get_logger()
+
+
+class Role(StrEnum):
+    """What a process of the node does."""
+
+    RECEIVER = "receiver"
+    """Answers on the DICOM port."""
+    WEB = "web"
+    """Answers on the HTTP port."""
+    WORKER = "worker"
+    """Completes, routes, segments and delivers."""
+
+
+def serve(
+    config: ConfigOption = None,
+    role: Annotated[Role | None, typer.Option(help="Run one role; left out, all of them.")] = None,
+    name: Annotated[str | None, typer.Option(hidden=True)] = None,
+) -> None:
+    """Run the node until SIGTERM.
+
+    Logs are JSON lines on standard error and under data_dir/logs. On SIGTERM the node stops
+    listening, finishes what is open within 30 s, and goes on with the rest at the next start.
+    """
+    file = settings_file(config)
+    settings = load_settings(file)
+    process = name or role or "node"
+    configure_logs(process, settings.node.data_dir / "logs")
+    if name is None:
+        prepare(settings)
+    match role:
+        case Role.RECEIVER:
+            run_receiver(settings, process)
+        case Role.WEB:
+            run_web(settings)
+        case Role.WORKER:
+            run_worker(settings, process)
+        case None:
+            sys.exit(_run_all(file, settings))
+
+
+def prepare(settings: Settings) -> None:
+    """Validate everything and bring the index to this version, before any process starts.
+
+    Raises:
+        ConfigurationInvalid: settings, rules or models are wrong.
+    """
+    for note in validated(settings).notes:
+        _log.warning("configuration_note", note=note)
+    settings.node.data_dir.mkdir(parents=True, exist_ok=True)
+    database = Database(settings.index_url)
+    database.upgrade()
+    database.close()
+
+
+def _run_all(file: Path, settings: Settings) -> int:
+    swept = ObjectStore(settings.node.data_dir, reserve_gb=0).sweep_spool()
+    if swept:
+        _log.warning("spool_swept", files=swept, meaning="half-written, never acknowledged")
+    return Supervisor(file.resolve(), settings).run()

@@ -1,0 +1,1 @@
+"""Pure values and rules of DICOM: bytes in, values out, no other I/O."""

@@ -1,0 +1,188 @@
+"""The storage and verification user: how the node speaks to its peers."""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import cast
+
+from pynetdicom import AE
+from pynetdicom.association import Association
+from pynetdicom.pdu_primitives import A_ASSOCIATE
+
+from gateway.dicom.part10 import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
+from gateway.dimse.library import VERIFICATION
+from gateway.dimse.transport import MAXIMUM_PDU_BYTES
+from gateway.errors import PeerRefused, PeerUnavailable
+from gateway.settings import DimseNode
+
+_CONNECT_SECONDS = 10
+_RESPONSE_SECONDS = 120
+_MOST_CONTEXTS = 128
+"""Presentation contexts of one association (PS3.8 section 9.3.2.2)."""
+
+
+class SendOutcome(StrEnum):
+    """What a peer answered for one instance (PS3.4 table B.2-1)."""
+
+    STORED = "stored"
+    """Success, or a warning: the peer has it."""
+    BUSY = "busy"
+    """Out of resources, or no answer: worth another attempt."""
+    REFUSED = "refused"
+    """The peer will not take it."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Outgoing:
+    """An instance to send: a Part 10 file and what it holds."""
+
+    path: Path
+    sop_instance_uid: str
+    sop_class_uid: str
+    transfer_syntax_uid: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SendResult:
+    """What became of one instance."""
+
+    sop_instance_uid: str
+    outcome: SendOutcome
+    detail: str = ""
+    """The peer's status and comment, or what happened instead."""
+
+
+def echo(node: DimseNode, calling_ae: str) -> None:
+    """Verify that a peer answers (PS3.4 annex A).
+
+    Raises:
+        PeerUnavailable: no connection, no association or no answer.
+        PeerRefused: the peer rejected the association or verification itself.
+    """
+    entity = _entity(calling_ae)
+    entity.add_requested_context(VERIFICATION)
+    with _association(entity, node) as association:
+        if not association.accepted_contexts:
+            raise PeerRefused(f"{_name(node)} does not accept verification (C-ECHO)")
+        status = association.send_c_echo()
+    if status.get("Status") != 0x0000:
+        raise PeerUnavailable(f"{_name(node)} gave no answer to C-ECHO")
+
+
+def send(
+    node: DimseNode,
+    calling_ae: str,
+    instances: Sequence[Outgoing],
+    progress: Callable[[SendResult], None] = lambda _: None,
+) -> tuple[SendResult, ...]:
+    """Send instances over as few associations as their contexts need; bytes go unchanged.
+
+    Every instance has its own result; a refused one does not stop the others.
+
+    Raises:
+        PeerUnavailable: no association could be opened.
+        PeerRefused: the peer rejected the association for good.
+    """
+    results: list[SendResult] = []
+    for batch in _batches(instances):
+        for result in _send_batch(node, calling_ae, batch):
+            progress(result)
+            results.append(result)
+    return tuple(results)
+
+
+def _batches(instances: Sequence[Outgoing]) -> Iterator[list[Outgoing]]:
+    """Cut where an association would need more contexts than it can have."""
+    batch: list[Outgoing] = []
+    contexts: set[tuple[str, str]] = set()
+    for instance in instances:
+        context = (instance.sop_class_uid, instance.transfer_syntax_uid)
+        if context not in contexts and len(contexts) == _MOST_CONTEXTS:
+            yield batch
+            batch, contexts = [], set()
+        batch.append(instance)
+        contexts.add(context)
+    if batch:
+        yield batch
+
+
+def _send_batch(
+    node: DimseNode, calling_ae: str, batch: Sequence[Outgoing]
+) -> Iterator[SendResult]:
+    entity = _entity(calling_ae)
+    for sop_class_uid, transfer_syntax_uid in dict.fromkeys(
+        (instance.sop_class_uid, instance.transfer_syntax_uid) for instance in batch
+    ):
+        entity.add_requested_context(sop_class_uid, transfer_syntax_uid)
+    with _association(entity, node) as association:
+        accepted = {
+            (str(context.abstract_syntax), str(context.transfer_syntax[0]))
+            for context in association.accepted_contexts
+        }
+        for instance in batch:
+            yield _send_one(association, accepted, instance)
+
+
+def _send_one(
+    association: Association, accepted: set[tuple[str, str]], instance: Outgoing
+) -> SendResult:
+    if (instance.sop_class_uid, instance.transfer_syntax_uid) not in accepted:
+        outcome, detail = (
+            SendOutcome.REFUSED,
+            f"does not accept class {instance.sop_class_uid} in transfer syntax "
+            f"{instance.transfer_syntax_uid}",
+        )
+    elif not association.is_established:
+        outcome, detail = SendOutcome.BUSY, "the association was aborted"
+    else:
+        outcome, detail = _answered(association, instance)
+    return SendResult(sop_instance_uid=instance.sop_instance_uid, outcome=outcome, detail=detail)
+
+
+def _answered(association: Association, instance: Outgoing) -> tuple[SendOutcome, str]:
+    status = association.send_c_store(instance.path)
+    if "Status" not in status:
+        return SendOutcome.BUSY, "no answer before the connection ended"
+    detail = f"{status.Status:04X}H {status.get('ErrorComment', '')}".strip()
+    return outcome_of(status.Status), detail
+
+
+def outcome_of(status: int) -> SendOutcome:
+    """Class a C-STORE status: success and warnings are stored, A7xxH is worth another attempt."""
+    if status == 0x0000 or status == 0x0001 or status & 0xF000 == 0xB000:
+        return SendOutcome.STORED
+    return SendOutcome.BUSY if status & 0xFF00 == 0xA700 else SendOutcome.REFUSED
+
+
+def _entity(calling_ae: str) -> AE:
+    entity = AE(ae_title=calling_ae)
+    entity.implementation_class_uid = IMPLEMENTATION_CLASS_UID
+    entity.implementation_version_name = IMPLEMENTATION_VERSION_NAME
+    entity.maximum_pdu_size = MAXIMUM_PDU_BYTES
+    entity.connection_timeout = _CONNECT_SECONDS
+    entity.acse_timeout = _CONNECT_SECONDS
+    entity.dimse_timeout = _RESPONSE_SECONDS
+    entity.network_timeout = _RESPONSE_SECONDS
+    return entity
+
+
+@contextmanager
+def _association(entity: AE, node: DimseNode) -> Iterator[Association]:
+    association = entity.associate(node.host, node.port, ae_title=node.ae_title)
+    if association.is_rejected:
+        answer = cast(A_ASSOCIATE, association.acceptor.primitive)
+        message = f"{_name(node)} rejected the association: {answer.reason_str}"
+        raise (PeerRefused if answer.result == 0x01 else PeerUnavailable)(message)
+    if not association.is_established:
+        raise PeerUnavailable(f"{_name(node)} does not answer; is its DICOM service running?")
+    try:
+        yield association
+    finally:
+        if association.is_established:
+            association.release()
+
+
+def _name(node: DimseNode) -> str:
+    return f"{node.ae_title} at {node.host}:{node.port}"

@@ -1,0 +1,143 @@
+"""The exception tree: what went wrong, on which object, and what to do about it.
+
+::
+
+    GatewayError
+    ├── Transient                  trying again may help
+    │   ├── PeerUnavailable        no connection, a timeout, an abort
+    │   ├── PeerBusy               the peer answered "out of resources"
+    │   ├── StoreFull              less free space than the reserve
+    │   └── BundleHostLost         a model's process ended in the middle of a job
+    ├── Permanent                  trying again gives the same answer
+    │   ├── ConfigurationInvalid   settings, rules or models, with every problem's position
+    │   ├── PeerRefused            the peer will not take this object
+    │   ├── ModelFailed            the bundle raised an error on this series
+    │   └── NotFound               no such series, job, node or model
+    └── Rejected                   the input itself is refused
+        ├── DataSetUnreadable      no UID, class, study or series can be read from it
+        ├── InstanceMismatch       the command names another instance than the data set
+        ├── GeometryRefused        the series is no regular grid of slices
+        └── InputRefused           the series is not what the model takes
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar
+
+
+class GatewayError(Exception):
+    """Every error the gateway raises on purpose."""
+
+    dimse_status: ClassVar[int] = 0xC000
+    """Status of a C-STORE response that this error ends (PS3.4 table B.2-1)."""
+    http_status: ClassVar[int] = 500
+    """Status of an HTTP response that this error ends."""
+    retry_helps: ClassVar[bool] = False
+    """Whether the same attempt may succeed later."""
+
+
+class Transient(GatewayError):
+    """A condition that passes by itself; the attempt is repeated with growing pauses."""
+
+    dimse_status = 0xA700
+    http_status = 503
+    retry_helps = True
+
+
+class PeerUnavailable(Transient):
+    """A peer could not be reached, did not answer in time, or aborted."""
+
+
+class PeerBusy(Transient):
+    """A peer answered that it is out of resources (A7xxH)."""
+
+
+class StoreFull(Transient):
+    """The store has less free space than its reserve."""
+
+    http_status = 507
+
+
+class BundleHostLost(Transient):
+    """A model's process ended before it answered."""
+
+
+class Permanent(GatewayError):
+    """A condition that only a person can change."""
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One thing wrong in a file that people edit; prints as ``file:line:column: message``.
+
+    Lines and columns count from 1; 0 means that no position is known.
+    """
+
+    path: Path
+    line: int
+    column: int
+    message: str
+
+    def __str__(self) -> str:
+        return f"{self.path}:{self.line}:{self.column}: {self.message}"
+
+
+class ConfigurationInvalid(Permanent):
+    """Settings, rules or models are wrong; ``problems`` holds all that was found."""
+
+    def __init__(self, problems: Sequence[Problem]) -> None:
+        self.problems = tuple(problems)
+        super().__init__("\n".join(str(problem) for problem in self.problems))
+
+
+class PeerRefused(Permanent):
+    """A peer will not take this object: context not accepted, A9xxH, Cxxx, 0122H."""
+
+    http_status = 502
+
+
+class ModelFailed(Permanent):
+    """A bundle raised an error on a series."""
+
+
+class NotFound(Permanent):
+    """Nothing of that name is known here."""
+
+    http_status = 404
+
+
+class Rejected(GatewayError):
+    """Input that is refused, with the reason."""
+
+    http_status = 409
+
+
+class DataSetUnreadable(Rejected):
+    """A data set does not parse to an instance UID, a class, a study and a series."""
+
+    dimse_status = 0xC000
+
+
+class InstanceMismatch(Rejected):
+    """The SOP Instance or Class UID of the command differs from the data set's (A9xxH)."""
+
+    dimse_status = 0xA900
+
+
+class GeometryRefused(Rejected):
+    """A series is no regular grid of slices.
+
+    ``reason`` is a member of `gateway.dicom.geometry.GeometryReason`, as text;
+    ``instances`` are the SOP Instance UIDs that show it.
+    """
+
+    def __init__(self, reason: str, detail: str, instances: Sequence[str] = ()) -> None:
+        self.reason = reason
+        self.detail = detail
+        self.instances = tuple(instances)
+        super().__init__(f"{reason}: {detail}")
+
+
+class InputRefused(Rejected):
+    """A series is not what the model's descriptor asks for."""

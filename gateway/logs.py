@@ -1,0 +1,55 @@
+"""Logs: one JSON object a line, on standard error and in the node's logs folder.
+
+Log calls name series, instances, jobs and peers by UID, id and AE title; names, identifiers
+and birth dates of patients are never handed to them.
+"""
+
+import logging
+import sys
+from logging.handlers import RotatingFileHandler
+from pathlib import Path
+
+import structlog
+
+_MOST_BYTES = 20_000_000
+_BACKUPS = 5
+_CHATTY = ("aiohttp.access", "alembic", "asyncio", "dbos", "highdicom", "pydicom")
+
+
+def configure_logs(process: str, folder: Path | None) -> None:
+    """Send every log line of this process to standard error, and to a file in ``folder``."""
+    handlers: list[logging.Handler] = [logging.StreamHandler(sys.stderr)]
+    if folder is not None:
+        folder.mkdir(parents=True, exist_ok=True)
+        handlers.append(
+            RotatingFileHandler(
+                folder / f"{process}.log", maxBytes=_MOST_BYTES, backupCount=_BACKUPS
+            )
+        )
+    shared: list[structlog.typing.Processor] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.stdlib.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        structlog.processors.CallsiteParameterAdder(
+            {structlog.processors.CallsiteParameter.PROCESS}
+        ),
+        structlog.processors.format_exc_info,
+    ]
+    formatter = structlog.stdlib.ProcessorFormatter(
+        foreign_pre_chain=shared,
+        processors=[
+            structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+            structlog.processors.JSONRenderer(),
+        ],
+    )
+    for handler in handlers:
+        handler.setFormatter(formatter)
+    logging.basicConfig(level=logging.INFO, handlers=handlers, force=True)
+    for name in _CHATTY:
+        logging.getLogger(name).setLevel(logging.WARNING)
+    structlog.configure(
+        processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        wrapper_class=structlog.stdlib.BoundLogger,
+    )
+    structlog.contextvars.bind_contextvars(role=process)

@@ -1,0 +1,251 @@
+"""gateway.toml as one frozen object.
+
+A value comes from the environment (``GATEWAY_DIMSE__PORT=11113``), else from the file, else
+from the default written here. Secrets never stand in the file: they come from the environment
+or from files that the settings name.
+"""
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from gateway.errors import ConfigurationInvalid, Problem
+from gateway.positions import PositionedDocument, load_toml, problems
+
+ENVIRONMENT_PREFIX = "GATEWAY_"
+SEARCH_PATH = (Path("gateway.toml"), Path("/etc/gateway/gateway.toml"))
+
+AeTitle = Annotated[
+    str,
+    Field(
+        min_length=1, max_length=16, pattern=r"^[\x21-\x5b\x5d-\x7e]+( *[\x21-\x5b\x5d-\x7e]+)*$"
+    ),
+]
+"""An application entity title (PS3.5 table 6.2-1, AE): 1 to 16 characters, no backslash."""
+Port = Annotated[int, Field(ge=0, le=65535)]
+
+
+class _Table(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class NodeSettings(_Table):
+    """The node itself: its name and where it keeps things."""
+
+    ae_title: AeTitle = "GATEWAY"
+    """AE title the node answers to and calls with."""
+    data_dir: Path = Path("/var/lib/gateway")
+    """Folder of objects/, index.sqlite, workflow.sqlite, quarantine/ and logs/."""
+    rules_dir: Path = Path("routing_rules")
+    """Folder of the rule files; a relative path starts at the settings file."""
+    models_dir: Path = Path("models")
+    """Folder of the MONAI bundles; a relative path starts at the settings file."""
+    reserve_gb: float = Field(default=5, ge=0)
+    """Free space in GB below which nothing new is accepted: 5 keeps a day of results."""
+
+
+class AllowedPeer(_Table):
+    """A peer that may open associations."""
+
+    ae_title: AeTitle
+    """Calling AE title that is let in."""
+    host: str | None = None
+    """Address it must come from; left out, any address."""
+
+
+class DimseSettings(_Table):
+    """The DICOM port."""
+
+    bind: str = "0.0.0.0"  # noqa: S104 - modalities reach a DICOM node over the hospital network
+    """Address to listen on."""
+    port: Port = 11112
+    """Port to listen on; 11112 needs no privilege and is IANA's for DICOM."""
+    receivers: int = Field(default=0, ge=0, le=64)
+    """Receiver processes that share the port; 0: one per core."""
+    allow: tuple[AllowedPeer, ...] = ()
+    """Peers that may send; empty: anyone, with a warning at start."""
+    quiet_seconds: float = Field(default=5, ge=0, le=3600)
+    """How long a series stays quiet after its associations ended before it is complete."""
+    maximum_associations: int = Field(default=64, ge=1, le=1000)
+    """Open associations per receiver; more are rejected as a passing condition."""
+    idle_seconds: float = Field(default=60, ge=1, le=3600)
+    """Silence after which an association is aborted, so that no series waits on a dead peer."""
+
+
+class WebSettings(_Table):
+    """The HTTP port."""
+
+    bind: str = "127.0.0.1"
+    """Address to listen on; only this machine unless somebody decides otherwise."""
+    port: Port = 8080
+    """Port to listen on."""
+
+
+class DeliverySettings(_Table):
+    """How often a node that does not take an object is tried again."""
+
+    first_retry_seconds: float = Field(default=30, gt=0)
+    """Pause after the first failed attempt; it doubles with each further one."""
+    longest_retry_seconds: float = Field(default=600, gt=0)
+    """Longest pause between two attempts."""
+    give_up_days: float = Field(default=7, gt=0)
+    """Age at which an undelivered job is given up: a PACS may be away for a long weekend."""
+
+
+class DatabaseSettings(_Table):
+    """The index and workflow database; left out, SQLite files under data_dir."""
+
+    url: str | None = None
+    """SQLAlchemy URL of a PostgreSQL database, for nodes of several machines."""
+
+
+class DimseNode(_Table):
+    """A peer that speaks DIMSE."""
+
+    kind: Literal["dimse"]
+    ae_title: AeTitle
+    """AE title to call."""
+    host: str
+    """Name or address of the peer."""
+    port: Annotated[int, Field(ge=1, le=65535)] = 104
+    """Port of the peer."""
+    storage_commitment: bool = False
+    """Whether the peer is asked to confirm what it stored."""
+
+
+class DicomwebNode(_Table):
+    """A peer that speaks DICOMweb."""
+
+    kind: Literal["dicomweb"]
+    url: str
+    """Base address of its services."""
+    token_file: Path | None = None
+    """File that holds a bearer token."""
+
+
+class HealthImagingNode(_Table):
+    """A data store of AWS HealthImaging."""
+
+    kind: Literal["healthimaging"]
+    region: str
+    datastore_id: str
+    upload: Literal["stow", "import-job"] = "stow"
+    input_s3_uri: str | None = None
+    output_s3_uri: str | None = None
+    role_arn: str | None = None
+    endpoint_url: str = ""
+    s3_endpoint_url: str = ""
+
+
+Node = Annotated[DimseNode | DicomwebNode | HealthImagingNode, Field(discriminator="kind")]
+
+
+class SourceSettings(_Table):
+    """Something to pull from."""
+
+    node: str
+    every_seconds: float = Field(default=60, gt=0)
+    query: Mapping[str, str] = {}
+
+
+class Settings(_Table):
+    """Everything gateway.toml says, with its defaults."""
+
+    node: NodeSettings = NodeSettings()
+    dimse: DimseSettings = DimseSettings()
+    web: WebSettings = WebSettings()
+    database: DatabaseSettings = DatabaseSettings()
+    delivery: DeliverySettings = DeliverySettings()
+    nodes: Mapping[str, Node] = {}
+    sources: Mapping[str, SourceSettings] = {}
+
+    @property
+    def index_url(self) -> str:
+        """SQLAlchemy URL of the index."""
+        return self._database_url("index.sqlite")
+
+    @property
+    def workflow_url(self) -> str:
+        """SQLAlchemy URL of the workflow engine's system database."""
+        return self._database_url("workflow.sqlite")
+
+    def _database_url(self, file_name: str) -> str:
+        if self.database.url is not None:
+            return self.database.url.replace("postgresql://", "postgresql+psycopg://", 1)
+        return f"sqlite:///{self.node.data_dir / file_name}"
+
+
+def find_settings_file(named: Path | None, environment: Mapping[str, str]) -> Path | None:
+    """Return the settings file: the one named, GATEWAY_CONFIG's, or the first that exists."""
+    if named is not None:
+        return named
+    if "GATEWAY_CONFIG" in environment:
+        return Path(environment["GATEWAY_CONFIG"])
+    return next((path for path in SEARCH_PATH if path.is_file()), None)
+
+
+def load_settings(file: Path, environment: Mapping[str, str] = os.environ) -> Settings:
+    """Read and validate a settings file, with the environment's values over it.
+
+    Relative folders start at the file's own folder.
+
+    Raises:
+        ConfigurationInvalid: with every problem and its position.
+    """
+    if not file.is_file():
+        raise ConfigurationInvalid([Problem(file, 0, 0, "no such settings file")])
+    document = load_toml(file)
+    try:
+        settings = Settings.model_validate(_overlaid(document.data, environment))
+    except ValidationError as error:
+        raise ConfigurationInvalid(problems(file, document, error, model=Settings)) from error
+    _require_known_sources(file, document, settings)
+    return _anchored(settings, file.resolve().parent)
+
+
+def _overlaid(data: Mapping[str, Any], environment: Mapping[str, str]) -> dict[str, Any]:
+    merged = json.loads(json.dumps(data, default=str))
+    for name, value in environment.items():
+        if name.startswith(ENVIRONMENT_PREFIX) and "__" in name:
+            path = name.removeprefix(ENVIRONMENT_PREFIX).lower().split("__")
+            table = merged
+            for key in path[:-1]:
+                table = table.setdefault(key, {})
+            table[path[-1]] = _environment_value(value)
+    return dict(merged)
+
+
+def _environment_value(text: str) -> Any:
+    """Lists and tables are written as JSON; everything else is text that pydantic converts."""
+    return json.loads(text) if text[:1] in ("[", "{") else text
+
+
+def _require_known_sources(file: Path, document: PositionedDocument, settings: Settings) -> None:
+    unknown = [
+        Problem(
+            file, *document.position(("sources", name, "node")), f"no node named {source.node!r}"
+        )
+        for name, source in settings.sources.items()
+        if source.node not in settings.nodes
+    ]
+    if unknown:
+        raise ConfigurationInvalid(unknown)
+
+
+def _anchored(settings: Settings, folder: Path) -> Settings:
+    node = settings.node
+    return settings.model_copy(
+        update={
+            "node": node.model_copy(
+                update={
+                    "data_dir": folder / node.data_dir,
+                    "rules_dir": folder / node.rules_dir,
+                    "models_dir": folder / node.models_dir,
+                }
+            )
+        }
+    )

@@ -1,0 +1,37 @@
+"""Counts that outlive a process, for the metrics page."""
+
+from sqlalchemy import Connection, select
+from sqlalchemy.dialects import postgresql, sqlite
+
+from gateway.store.database import Database
+from gateway.store.schema import counters
+
+
+def count(connection: Connection, name: str) -> None:
+    """Add one to a counter inside a running transaction."""
+    dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
+    connection.execute(
+        dialect.insert(counters)
+        .values(name=name, value=1)
+        .on_conflict_do_update(
+            index_elements=[counters.c.name], set_={"value": counters.c.value + 1}
+        )
+    )
+
+
+class Counters:
+    """Named counts in the index."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def add(self, name: str) -> None:
+        """Add one to a counter, in a transaction of its own."""
+        with self._database.writing() as connection:
+            count(connection, name)
+
+    def all(self) -> dict[str, int]:
+        """Return every counter."""
+        with self._database.reading() as connection:
+            rows = connection.execute(select(counters.c.name, counters.c.value))
+            return dict(rows.tuples().all())

@@ -1,0 +1,93 @@
+"""The index database: connections, transactions and migrations."""
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from alembic import command
+from alembic.config import Config
+from sqlalchemy import Connection, Engine, create_engine, event, text
+from sqlalchemy.engine.interfaces import DBAPIConnection
+from sqlalchemy.exc import OperationalError
+from sqlalchemy.pool import ConnectionPoolEntry
+
+from gateway.errors import Transient
+
+_MIGRATIONS = Path(__file__).parent / "migrations"
+_BUSY_TIMEOUT_SECONDS = 30
+_MIGRATION_LOCK = 7_015_201
+
+
+class DatabaseUnavailable(Transient):
+    """The index database did not take a transaction."""
+
+
+class Database:
+    """The index database of one node; safe to share between threads, not across a fork.
+
+    SQLite runs in write-ahead mode with synchronous=FULL, so that a commit that returned
+    outlives a power cut (https://www.sqlite.org/pragma.html#pragma_synchronous).
+    """
+
+    def __init__(self, url: str) -> None:
+        self._engine = _engine(url)
+
+    def upgrade(self) -> None:
+        """Bring the schema to this version; one process at a time does it, the others wait."""
+        with self.writing() as connection:
+            if connection.dialect.name == "postgresql":
+                connection.execute(text("SELECT pg_advisory_xact_lock(:k)"), {"k": _MIGRATION_LOCK})
+            config = Config()
+            config.set_main_option("script_location", str(_MIGRATIONS))
+            config.attributes["connection"] = connection
+            command.upgrade(config, "head")
+
+    @contextmanager
+    def reading(self) -> Iterator[Connection]:
+        """Give a connection whose statements see one state of the index."""
+        with _wrapped(), self._engine.connect() as connection, connection.begin():
+            yield connection
+
+    @contextmanager
+    def writing(self) -> Iterator[Connection]:
+        """Give a connection inside one transaction, committed durably when the block ends."""
+        engine = self._engine.execution_options(gateway_writes=True)
+        with _wrapped(), engine.connect() as connection, connection.begin():
+            yield connection
+
+    def close(self) -> None:
+        """Close all connections."""
+        self._engine.dispose()
+
+
+@contextmanager
+def _wrapped() -> Iterator[None]:
+    try:
+        yield
+    except OperationalError as error:
+        raise DatabaseUnavailable(f"the index did not take a transaction: {error.orig}") from error
+
+
+def _engine(url: str) -> Engine:
+    if not url.startswith("sqlite"):
+        return create_engine(url, pool_pre_ping=True)
+    engine = create_engine(url, connect_args={"timeout": _BUSY_TIMEOUT_SECONDS})
+    event.listen(engine, "connect", _prepare_sqlite)
+    event.listen(engine, "begin", _begin_sqlite)
+    return engine
+
+
+def _prepare_sqlite(connection: DBAPIConnection, _: ConnectionPoolEntry) -> None:
+    if isinstance(connection, sqlite3.Connection):  # pragma: no branch
+        # The driver's own transaction control opens them late; ours is below.
+        connection.isolation_level = None
+        connection.execute("PRAGMA journal_mode=WAL")
+        connection.execute("PRAGMA synchronous=FULL")
+        connection.execute("PRAGMA foreign_keys=ON")
+
+
+def _begin_sqlite(connection: Connection) -> None:
+    """Take the write lock at once where a transaction writes: upgrading one can deadlock."""
+    writes = connection.get_execution_options().get("gateway_writes", False)
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")

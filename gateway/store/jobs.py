@@ -1,0 +1,228 @@
+"""The index of jobs: one action of one rule on one revision of a series.
+
+::
+
+    queued -> running -> done
+                |  ^  -> refused   the input is not what the action takes
+                v  |  -> dead      given up or cancelled; a person must look
+              waiting              for the next attempt
+"""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+from sqlalchemy import Connection, RowMapping, func, select, update
+from sqlalchemy.dialects import postgresql, sqlite
+
+from gateway.errors import NotFound
+from gateway.store.database import Database
+from gateway.store.schema import jobs
+
+
+class JobState(StrEnum):
+    """Where a job stands."""
+
+    QUEUED = "queued"
+    """Chosen by a rule, not started."""
+    RUNNING = "running"
+    """Being carried out."""
+    WAITING = "waiting"
+    """An attempt failed for a passing reason; the next one is due later."""
+    DONE = "done"
+    """Carried out and confirmed."""
+    REFUSED = "refused"
+    """The series is not what the action takes; the error says why."""
+    DEAD = "dead"
+    """Given up; the error says why, and ``gateway jobs retry`` starts it again."""
+
+
+OPEN_STATES = (JobState.QUEUED, JobState.RUNNING, JobState.WAITING)
+ENDED_BADLY = (JobState.REFUSED, JobState.DEAD)
+
+
+class JobAction(StrEnum):
+    """What a job does."""
+
+    SEGMENT = "segment"
+    """Run a model and keep its result objects."""
+    DELIVER = "deliver"
+    """Send the results of a ``segment`` job to a node."""
+    FORWARD = "forward"
+    """Send the series itself to a node."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Job:
+    """One action on one revision of a series."""
+
+    id: str
+    series_instance_uid: str
+    revision: int
+    rule: str
+    action: JobAction
+    parent_id: str | None = None
+    """The ``segment`` job whose results a ``deliver`` job sends."""
+    node: str | None = None
+    """Where a ``deliver`` or ``forward`` job sends."""
+    model: str | None = None
+    """What a ``segment`` job runs."""
+    send_to: tuple[str, ...] = ()
+    """The nodes that get a ``segment`` job's results."""
+    state: JobState = JobState.QUEUED
+    attempts: int = 0
+    generation: int = 0
+    """How often a person started it again."""
+    error: str = ""
+    results: tuple[str, ...] = ()
+    """SOP Instance UIDs that the job made, or that its node confirmed."""
+    segments: tuple[dict[str, Any], ...] = ()
+    """``{label, voxels, ml}`` of each segment that a model found."""
+    timings_ms: dict[str, float] | None = None
+    created_at: float = 0
+    updated_at: float = 0
+
+
+class JobIndex:
+    """The jobs of the index."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def get(self, job_id: str) -> Job:
+        """Return one job.
+
+        Raises:
+            NotFound: no job has this id.
+        """
+        with self._database.reading() as connection:
+            row = connection.execute(select(jobs).where(jobs.c.id == job_id)).mappings().first()
+        if row is None:
+            raise NotFound(f"no job {job_id} is known to this node")
+        return _job(row)
+
+    def all(self, *, state: JobState | None = None, limit: int = 1000) -> tuple[Job, ...]:
+        """Return the jobs, the newest first."""
+        statement = select(jobs).order_by(jobs.c.created_at.desc(), jobs.c.id).limit(limit)
+        if state is not None:
+            statement = statement.where(jobs.c.state == state)
+        with self._database.reading() as connection:
+            return tuple(_job(row) for row in connection.execute(statement).mappings())
+
+    def of_series(self, series_instance_uid: str) -> tuple[Job, ...]:
+        """Return a series' jobs of all revisions, the oldest first."""
+        statement = (
+            select(jobs)
+            .where(jobs.c.series_instance_uid == series_instance_uid)
+            .order_by(jobs.c.created_at, jobs.c.id)
+        )
+        with self._database.reading() as connection:
+            return tuple(_job(row) for row in connection.execute(statement).mappings())
+
+    def started(self, job_id: str) -> Job | None:
+        """Note a new attempt and return the job, or nothing where it has ended already."""
+        values = {"state": JobState.RUNNING, "attempts": jobs.c.attempts + 1}
+        return self.get(job_id) if self._move(job_id, OPEN_STATES, values) else None
+
+    def ended(self, job_id: str, state: JobState, *, error: str = "", **values: Any) -> None:
+        """Note how an attempt ended, with what it gave; a cancelled job stays cancelled."""
+        self._move(job_id, OPEN_STATES, {"state": state, "error": error, **values})
+
+    def retry(self, job_id: str) -> bool:
+        """Queue an ended job again; return whether there was one to queue."""
+        values = {
+            "state": JobState.QUEUED,
+            "generation": jobs.c.generation + 1,
+            "attempts": 0,
+            "error": "",
+        }
+        return self._move(job_id, ENDED_BADLY, values)
+
+    def cancel(self, job_id: str) -> bool:
+        """Give up an open job; return whether there was one to give up."""
+        values = {"state": JobState.DEAD, "error": "cancelled by an operator"}
+        return self._move(job_id, OPEN_STATES, values)
+
+    def retried(self) -> tuple[Job, ...]:
+        """Return the jobs that a person queued again and nobody has started."""
+        statement = select(jobs).where(jobs.c.state == JobState.QUEUED, jobs.c.generation > 0)
+        with self._database.reading() as connection:
+            return tuple(_job(row) for row in connection.execute(statement).mappings())
+
+    def add(self, new: Sequence[Job]) -> None:
+        """Enter jobs; one that is there already stays as it is."""
+        with self._database.writing() as connection:
+            add_jobs(connection, new)
+
+    def state_counts(self) -> dict[tuple[str, str], int]:
+        """Return how many jobs there are by (action, state)."""
+        statement = select(jobs.c.action, jobs.c.state, func.count()).group_by(
+            jobs.c.action, jobs.c.state
+        )
+        with self._database.reading() as connection:
+            return {(action, state): n for action, state, n in connection.execute(statement)}
+
+    def _move(self, job_id: str, states: Sequence[JobState], values: dict[str, Any]) -> bool:
+        statement = (
+            update(jobs)
+            .where(jobs.c.id == job_id, jobs.c.state.in_(states))
+            .values(updated_at=time.time(), **values)
+        )
+        with self._database.writing() as connection:
+            return connection.execute(statement).rowcount == 1
+
+
+def add_jobs(connection: Connection, new: Sequence[Job]) -> None:
+    """Enter jobs in a running transaction; one that is there already stays as it is."""
+    dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
+    now = time.time()
+    for job in new:
+        connection.execute(
+            dialect.insert(jobs)
+            .values(
+                id=job.id,
+                series_instance_uid=job.series_instance_uid,
+                revision=job.revision,
+                parent_id=job.parent_id,
+                rule=job.rule,
+                action=job.action,
+                node=job.node,
+                model=job.model,
+                send_to=list(job.send_to),
+                state=job.state,
+                attempts=0,
+                generation=0,
+                error="",
+                results=[],
+                segments=[],
+                timings_ms={},
+                created_at=now,
+                updated_at=now,
+            )
+            .on_conflict_do_nothing()
+        )
+
+
+def _job(row: RowMapping) -> Job:
+    return Job(
+        id=row["id"],
+        series_instance_uid=row["series_instance_uid"],
+        revision=row["revision"],
+        parent_id=row["parent_id"],
+        rule=row["rule"],
+        action=JobAction(row["action"]),
+        node=row["node"],
+        model=row["model"],
+        send_to=tuple(row["send_to"]),
+        state=JobState(row["state"]),
+        attempts=row["attempts"],
+        generation=row["generation"],
+        error=row["error"],
+        results=tuple(row["results"]),
+        segments=tuple(row["segments"]),
+        timings_ms=row["timings_ms"],
+        created_at=row["created_at"],
+        updated_at=row["updated_at"],
+    )

@@ -1,0 +1,135 @@
+"""The tables of the index (SQLAlchemy Core; the same on SQLite and PostgreSQL).
+
+Times are seconds since 1970 in UTC. States of a series and of a job are decided in
+`gateway.store.series` and `gateway.store.jobs`.
+"""
+
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    Boolean,
+    Column,
+    Float,
+    ForeignKey,
+    Index,
+    Integer,
+    MetaData,
+    String,
+    Table,
+    Text,
+    UniqueConstraint,
+)
+
+metadata = MetaData()
+
+series = Table(
+    "series",
+    metadata,
+    Column("series_instance_uid", String(64), primary_key=True),
+    Column("study_instance_uid", String(64), nullable=False, index=True),
+    Column("modality", String(16), nullable=False),
+    Column("receiving", Boolean, nullable=False),
+    Column("revision", Integer, nullable=False),
+    Column("routed_revision", Integer, nullable=False),
+    Column("completed_because", Text, nullable=False),
+    Column("completed_at", Float),
+    Column("first_activity_at", Float, nullable=False),
+    Column("last_activity_at", Float, nullable=False),
+    Column("calling_ae", String(16), nullable=False),
+    Column("called_ae", String(16), nullable=False),
+    Column("source", String(64), nullable=False),
+    Index("series_receiving", "receiving", "last_activity_at"),
+)
+
+instances = Table(
+    "instances",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=True),
+    Column("sop_instance_uid", String(64), nullable=False),
+    Column("sop_class_uid", String(64), nullable=False),
+    Column(
+        "series_instance_uid",
+        String(64),
+        ForeignKey("series.series_instance_uid"),
+        nullable=False,
+        index=True,
+    ),
+    Column("transfer_syntax_uid", String(64), nullable=False),
+    Column("sha256", String(64), nullable=False),
+    Column("object_key", String(64), nullable=False),
+    Column("bytes", BigInteger, nullable=False),
+    Column("current", Boolean, nullable=False),
+    Column("received_at", Float, nullable=False),
+    UniqueConstraint("sop_instance_uid", "object_key", name="one_row_per_instance_and_content"),
+)
+
+associations = Table(
+    "associations",
+    metadata,
+    Column("id", String(36), primary_key=True),
+    Column("receiver", String(64), nullable=False),
+    Column("calling_ae", String(16), nullable=False),
+    Column("called_ae", String(16), nullable=False),
+    Column("host", String(64), nullable=False),
+    Column("opened_at", Float, nullable=False),
+    Column("closed_at", Float),
+    Column("ended", String(16)),
+    Index("associations_open", "receiver", "closed_at"),
+)
+
+arrivals = Table(
+    "arrivals",
+    metadata,
+    Column("association_id", String(36), ForeignKey("associations.id"), primary_key=True),
+    Column("series_instance_uid", String(64), primary_key=True, index=True),
+)
+
+decisions = Table(
+    "decisions",
+    metadata,
+    Column("series_instance_uid", String(64), primary_key=True),
+    Column("revision", Integer, primary_key=True),
+    Column("rules_digest", String(64), nullable=False),
+    Column("decided_at", Float, nullable=False),
+    Column("decision", JSON, nullable=False),
+)
+
+jobs = Table(
+    "jobs",
+    metadata,
+    Column("id", String(64), primary_key=True),
+    Column("series_instance_uid", String(64), nullable=False, index=True),
+    Column("revision", Integer, nullable=False),
+    Column("parent_id", String(64)),
+    Column("rule", String(128), nullable=False),
+    Column("action", String(16), nullable=False),
+    Column("node", String(64)),
+    Column("model", String(128)),
+    Column("send_to", JSON, nullable=False),
+    Column("state", String(16), nullable=False, index=True),
+    Column("attempts", Integer, nullable=False),
+    Column("generation", Integer, nullable=False),
+    Column("error", Text, nullable=False),
+    Column("results", JSON, nullable=False),
+    Column("segments", JSON, nullable=False),
+    Column("timings_ms", JSON, nullable=False),
+    Column("created_at", Float, nullable=False),
+    Column("updated_at", Float, nullable=False),
+)
+
+counters = Table(
+    "counters",
+    metadata,
+    Column("name", String(64), primary_key=True),
+    Column("value", BigInteger, nullable=False),
+)
+
+processes = Table(
+    "processes",
+    metadata,
+    Column("name", String(64), primary_key=True),
+    Column("pid", Integer, nullable=False),
+    Column("started_at", Float, nullable=False),
+    Column("heartbeat_at", Float, nullable=False),
+    Column("detail", JSON, nullable=False),
+)

@@ -1,0 +1,220 @@
+"""The index of series: receiving, complete, and what was decided about them.
+
+::
+
+    receiving --(associations ended, quiet)--> complete --(all jobs ended)--> done | failed
+        ^                                         |
+        +------------(a late instance)------------+   the next completion is a new revision
+"""
+
+import time
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+from sqlalchemy import Connection, RowMapping, Select, exists, func, select, update
+from sqlalchemy.dialects import postgresql, sqlite
+
+from gateway.errors import NotFound
+from gateway.store.database import Database
+from gateway.store.jobs import ENDED_BADLY, OPEN_STATES
+from gateway.store.schema import arrivals, associations, decisions, instances, jobs, series
+
+
+class SeriesState(StrEnum):
+    """Where a series stands."""
+
+    RECEIVING = "receiving"
+    """Instances may still come."""
+    COMPLETE = "complete"
+    """All instances are here; actions are being chosen or carried out."""
+    DONE = "done"
+    """Every action succeeded, or no rule asked for one."""
+    FAILED = "failed"
+    """An action was refused or given up; its job says why."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Series:
+    """A series as the index knows it."""
+
+    series_instance_uid: str
+    study_instance_uid: str
+    modality: str
+    state: SeriesState
+    revision: int
+    instances: int
+    completed_because: str
+    completed_at: float | None
+    first_activity_at: float
+    last_activity_at: float
+    calling_ae: str
+    called_ae: str
+    source: str
+
+
+class SeriesIndex:
+    """The series of the index."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def all(self, *, limit: int = 1000) -> tuple[Series, ...]:
+        """Return the series, the last active one first."""
+        statement = _described().order_by(series.c.last_activity_at.desc()).limit(limit)
+        with self._database.reading() as connection:
+            return tuple(_series(row) for row in connection.execute(statement).mappings())
+
+    def get(self, series_instance_uid: str) -> Series:
+        """Return one series.
+
+        Raises:
+            NotFound: no instance of it was ever kept.
+        """
+        statement = _described().where(series.c.series_instance_uid == series_instance_uid)
+        with self._database.reading() as connection:
+            row = connection.execute(statement).mappings().first()
+        if row is None:
+            raise NotFound(f"no series {series_instance_uid} is known to this node")
+        return _series(row)
+
+    def complete_quiet_ones(self, quiet_seconds: float) -> int:
+        """Hold complete every series whose associations ended and that stayed quiet since.
+
+        Returns how many became complete. Each completion is a new revision.
+        """
+        now = time.time()
+        still_open = exists().where(
+            arrivals.c.series_instance_uid == series.c.series_instance_uid,
+            arrivals.c.association_id == associations.c.id,
+            associations.c.closed_at.is_(None),
+        )
+        statement = (
+            update(series)
+            .where(
+                series.c.receiving, series.c.last_activity_at <= now - quiet_seconds, ~still_open
+            )
+            .values(
+                receiving=False,
+                revision=series.c.revision + 1,
+                completed_at=now,
+                completed_because=f"its associations ended, then {quiet_seconds:g} s of quiet",
+            )
+        )
+        with self._database.reading() as connection:
+            if not connection.execute(select(exists().where(series.c.receiving))).scalar():
+                return 0
+        with self._database.writing() as connection:
+            return connection.execute(statement).rowcount
+
+    def unrouted(self) -> tuple[tuple[str, int], ...]:
+        """Return (Series Instance UID, revision) of complete series that no rule saw yet."""
+        statement = select(series.c.series_instance_uid, series.c.revision).where(
+            ~series.c.receiving, series.c.routed_revision < series.c.revision
+        )
+        with self._database.reading() as connection:
+            return tuple(connection.execute(statement).tuples())
+
+    def decision(self, series_instance_uid: str) -> list[dict[str, Any]]:
+        """Return the latest decision: ``[{rule, matched, reasons}]``, empty before the first."""
+        statement = (
+            select(decisions.c.decision)
+            .where(decisions.c.series_instance_uid == series_instance_uid)
+            .order_by(decisions.c.revision.desc())
+        )
+        with self._database.reading() as connection:
+            return connection.execute(statement).scalar() or []
+
+    def state_counts(self) -> dict[str, int]:
+        """Return how many series are in each state."""
+        statement = _described().subquery()
+        with self._database.reading() as connection:
+            rows = connection.execute(
+                select(
+                    statement.c.receiving,
+                    statement.c.routed,
+                    statement.c.open_jobs > 0,
+                    statement.c.bad_jobs > 0,
+                    func.count(),
+                ).group_by(
+                    statement.c.receiving,
+                    statement.c.routed,
+                    statement.c.open_jobs > 0,
+                    statement.c.bad_jobs > 0,
+                )
+            )
+            counts = dict.fromkeys(map(str, SeriesState), 0)
+            for receiving, routed, has_open, has_bad, number in rows:
+                counts[_state(receiving, routed, has_open, has_bad)] += number
+        return counts
+
+
+def record_decision(
+    connection: Connection,
+    series_instance_uid: str,
+    revision: int,
+    rules_digest: str,
+    decision: list[dict[str, Any]],
+) -> None:
+    """Note in a running transaction what the rules said of a revision, once."""
+    dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
+    connection.execute(
+        dialect.insert(decisions)
+        .values(
+            series_instance_uid=series_instance_uid,
+            revision=revision,
+            rules_digest=rules_digest,
+            decided_at=time.time(),
+            decision=decision,
+        )
+        .on_conflict_do_nothing()
+    )
+    connection.execute(
+        update(series)
+        .where(series.c.series_instance_uid == series_instance_uid)
+        .values(routed_revision=revision)
+    )
+
+
+def _described() -> Select[Any]:
+    """Select series with what their state is derived from."""
+    mine = jobs.c.series_instance_uid == series.c.series_instance_uid
+    latest = jobs.c.revision == series.c.revision
+    open_jobs = select(func.count()).where(mine, jobs.c.state.in_(OPEN_STATES))
+    bad_jobs = select(func.count()).where(mine, latest, jobs.c.state.in_(ENDED_BADLY))
+    number = select(func.count()).where(
+        instances.c.series_instance_uid == series.c.series_instance_uid, instances.c.current
+    )
+    return select(
+        series,
+        (series.c.routed_revision >= series.c.revision).label("routed"),
+        open_jobs.scalar_subquery().label("open_jobs"),
+        bad_jobs.scalar_subquery().label("bad_jobs"),
+        number.scalar_subquery().label("instances"),
+    )
+
+
+def _state(receiving: bool, routed: bool, has_open: bool, has_bad: bool) -> SeriesState:
+    if receiving:
+        return SeriesState.RECEIVING
+    if not routed or has_open:
+        return SeriesState.COMPLETE
+    return SeriesState.FAILED if has_bad else SeriesState.DONE
+
+
+def _series(row: RowMapping) -> Series:
+    return Series(
+        series_instance_uid=row["series_instance_uid"],
+        study_instance_uid=row["study_instance_uid"],
+        modality=row["modality"],
+        state=_state(row["receiving"], row["routed"], row["open_jobs"] > 0, row["bad_jobs"] > 0),
+        revision=row["revision"],
+        instances=row["instances"],
+        completed_because=row["completed_because"],
+        completed_at=row["completed_at"],
+        first_activity_at=row["first_activity_at"],
+        last_activity_at=row["last_activity_at"],
+        calling_ae=row["calling_ae"],
+        called_ae=row["called_ae"],
+        source=row["source"],
+    )

@@ -1,0 +1,202 @@
+"""The durable workflows: a series is routed, and each of its jobs is carried out.
+
+A workflow's every step is written to the workflow database before the next one starts
+(DBOS Transact). A worker that is killed goes on, when it is started again, with the step it
+was in; steps may therefore run twice, and each one gives the same result when it does.
+"""
+
+import time
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import structlog
+from dbos import DBOS, DBOSConfiguredInstance, SetWorkflowID
+
+from gateway.errors import GatewayError, Rejected
+from gateway.store import Job, JobAction, JobState, NodeStore
+from gateway.workflow.attempt import Attempt
+from gateway.workflow.backoff import Backoff
+from gateway.workflow.delivery import Deliverer
+from gateway.workflow.routing import Router, deliveries_of
+from gateway.workflow.segmenting import Segmenter
+
+_log = structlog.get_logger()
+
+ROUTING_QUEUE = "routing"
+SEGMENT_QUEUE = "segment"
+_ROUTING_PAUSE_SECONDS = 10.0
+_MOST_SEGMENT_ATTEMPTS = 3
+_DELIVERIES_PER_NODE = 4
+
+
+def delivery_queue(node: str) -> str:
+    """Return the name of a node's own queue: a dead peer holds up nobody else."""
+    return f"node:{node}"
+
+
+@DBOS.dbos_class("Pipeline")
+class Pipeline(DBOSConfiguredInstance):
+    """The workflows of one node, with what their steps need."""
+
+    def __init__(
+        self,
+        store: NodeStore,
+        router: Router,
+        segmenter: Segmenter,
+        deliverer: Deliverer,
+        backoff: Backoff,
+    ) -> None:
+        super().__init__("node")
+        self._store = store
+        self._router = router
+        self._segmenter = segmenter
+        self._deliverer = deliverer
+        self._backoff = backoff
+
+    def start_routing(self, series_instance_uid: str, revision: int) -> None:
+        """Route a revision of a series, once however often this is called."""
+        with SetWorkflowID(f"route:{series_instance_uid}:{revision}"):
+            DBOS.enqueue_workflow(ROUTING_QUEUE, self.route, series_instance_uid, revision)
+
+    def start_again(self, job: Job) -> None:
+        """Carry out a job that a person queued again."""
+        self._start_job(_description(job))
+
+    @DBOS.workflow(name="route", max_recovery_attempts=None)
+    def route(self, series_instance_uid: str, revision: int) -> None:
+        """Ask the rules and start the jobs that follow."""
+        jobs = self._decided(series_instance_uid, revision)
+        while jobs is None:
+            DBOS.sleep(_ROUTING_PAUSE_SECONDS)
+            jobs = self._decided(series_instance_uid, revision)
+        for job in jobs:
+            self._start_job(job)
+
+    @DBOS.workflow(name="segment", max_recovery_attempts=None)
+    def segment(self, job_id: str) -> None:
+        """Run a model on a series, then send what it made to each node."""
+        self._carry_out(job_id)
+        for job in self._deliveries(job_id):
+            self._start_job(job)
+
+    @DBOS.workflow(name="deliver", max_recovery_attempts=None)
+    def deliver(self, job_id: str) -> None:
+        """Send instances to a node until it has confirmed all of them."""
+        self._carry_out(job_id)
+
+    def _carry_out(self, job_id: str) -> None:
+        """Try until the job has ended, with durable pauses in between."""
+        while (pause_seconds := self._tried(job_id)) > 0:
+            DBOS.sleep(pause_seconds)
+
+    @DBOS.step(name="decide")
+    def _decided(self, series_instance_uid: str, revision: int) -> list[dict[str, Any]] | None:
+        """Return the jobs of a revision, or nothing where routing broke and is tried again."""
+        try:
+            jobs = self._router.route(series_instance_uid, revision)
+        except Exception:  # noqa: BLE001 - the workflow's outermost layer
+            _log.exception(
+                "routing_failed", series_instance_uid=series_instance_uid, revision=revision
+            )
+            return None
+        return [_description(job) for job in jobs]
+
+    @DBOS.step(name="attempt")
+    def _tried(self, job_id: str) -> float:
+        """Make one attempt; return the pause before the next, or 0 when the job has ended."""
+        job = self._store.jobs.started(job_id)
+        if job is None:
+            return 0.0
+        attempt = self._limited(job, self._attempt(job))
+        self._store.jobs.ended(
+            job.id,
+            attempt.state,
+            error=attempt.error,
+            results=list(attempt.results),
+            segments=list(attempt.segments),
+            timings_ms=dict(attempt.timings_ms),
+        )
+        log = _log.info if attempt.state is JobState.DONE else _log.warning
+        log(f"job_{attempt.state}", **_context(job), error=attempt.error)
+        is_waiting = attempt.state is JobState.WAITING
+        return self._backoff.pause_seconds(job.attempts) if is_waiting else 0.0
+
+    def _attempt(self, job: Job) -> Attempt:
+        """Carry a job out; whatever happens becomes a state and a reason."""
+        work = self._segmenter if job.action is JobAction.SEGMENT else self._deliverer
+        try:
+            return work.attempt(job)
+        except Rejected as error:
+            return Attempt(state=JobState.REFUSED, error=str(error))
+        except GatewayError as error:
+            state = JobState.WAITING if error.retry_helps else JobState.DEAD
+            return Attempt(state=state, error=str(error), results=job.results)
+        except Exception as error:  # noqa: BLE001 - the job's outermost layer
+            _log.exception("job_broke", **_context(job))
+            reason = f"internal error ({type(error).__name__}); the log has the details"
+            return Attempt(state=JobState.DEAD, error=reason, results=job.results)
+
+    def _limited(self, job: Job, attempt: Attempt) -> Attempt:
+        """Give up what waits for too long: a model after some attempts, a node after days."""
+        is_over = (
+            job.attempts >= _MOST_SEGMENT_ATTEMPTS
+            if job.action is JobAction.SEGMENT
+            else self._backoff.gives_up(time.time() - job.created_at)
+        )
+        if attempt.state is JobState.WAITING and is_over:
+            return replace(attempt, state=JobState.DEAD, error=f"given up: {attempt.error}")
+        return attempt
+
+    @DBOS.step(name="plan-deliveries")
+    def _deliveries(self, job_id: str) -> list[dict[str, Any]]:
+        job = self._store.jobs.get(job_id)
+        if job.state is not JobState.DONE:
+            return []
+        deliveries = deliveries_of(job)
+        self._store.jobs.add(deliveries)
+        return [_description(delivery) for delivery in deliveries]
+
+    def _start_job(self, job: Mapping[str, Any]) -> None:
+        """Queue a job's workflow under its id, so that it is queued once."""
+        with SetWorkflowID(f"job:{job['id']}:{job['generation']}"):
+            if job["action"] == JobAction.SEGMENT:
+                DBOS.enqueue_workflow(SEGMENT_QUEUE, self.segment, job["id"])
+            else:
+                DBOS.enqueue_workflow(delivery_queue(job["node"]), self.deliver, job["id"])
+
+
+def register_queues(nodes: Mapping[str, object], poll_seconds: float) -> None:
+    """Make the queues: routing, one for models, and one per node.
+
+    One segment job runs at a time: the models share one GPU.
+    """
+    DBOS.register_queue(ROUTING_QUEUE, worker_concurrency=8, polling_interval_sec=poll_seconds)
+    DBOS.register_queue(SEGMENT_QUEUE, worker_concurrency=1, polling_interval_sec=poll_seconds)
+    for node in nodes:
+        DBOS.register_queue(
+            delivery_queue(node),
+            worker_concurrency=_DELIVERIES_PER_NODE,
+            polling_interval_sec=poll_seconds,
+        )
+
+
+def _context(job: Job) -> dict[str, Any]:
+    """Return what a log line says of a job."""
+    return {
+        "job": job.id,
+        "action": str(job.action),
+        "node": job.node,
+        "model": job.model,
+        "series_instance_uid": job.series_instance_uid,
+        "attempt": job.attempts,
+    }
+
+
+def _description(job: Job) -> dict[str, Any]:
+    return {
+        "id": job.id,
+        "generation": job.generation,
+        "action": str(job.action),
+        "node": job.node,
+    }

@@ -1,0 +1,129 @@
+"""What the rules say of a series, written down together with the jobs that follow from it."""
+
+import hashlib
+import threading
+import warnings
+from collections.abc import Sequence
+
+import structlog
+from pydicom import dcmread
+from pydicom.dataset import Dataset
+
+from gateway.rules import Decision, Forward, RuleBook, RuleSet, Segment, SeriesFacts
+from gateway.store import Instance, Job, JobAction, NodeStore, Series
+from gateway.store.jobs import add_jobs
+from gateway.store.series import record_decision
+
+_log = structlog.get_logger()
+
+
+class Router:
+    """Asks the rules about complete series."""
+
+    def __init__(self, store: NodeStore, rules: RuleBook) -> None:
+        self._store = store
+        self._rules = rules
+        self._lock = threading.Lock()
+
+    def route(self, series_instance_uid: str, revision: int) -> tuple[Job, ...]:
+        """Decide a revision of a series and enter its jobs; a repetition changes nothing."""
+        with self._lock:
+            rules = self._rules.current()
+        series = self._store.series.get(series_instance_uid)
+        decision = rules.decide(self._facts(series, rules))
+        jobs = jobs_of(decision, series_instance_uid, revision)
+        with self._store.database.writing() as connection:
+            add_jobs(connection, jobs)
+            record_decision(
+                connection, series_instance_uid, revision, rules.digest, decision.to_json()
+            )
+        _log.info(
+            "series_routed",
+            series_instance_uid=series_instance_uid,
+            revision=revision,
+            rules=sorted({job.rule for job in jobs}),
+            jobs=[job.id for job in jobs],
+        )
+        return jobs
+
+    def _facts(self, series: Series, rules: RuleSet) -> SeriesFacts:
+        instances = [
+            instance
+            for instance in self._store.instances.of_series(series.series_instance_uid)
+            if instance.current
+        ]
+        return SeriesFacts.from_datasets(
+            self._headers(instances, rules),
+            calling_ae=series.calling_ae,
+            called_ae=series.called_ae,
+            source=series.source,
+            transfer_syntaxes=[instance.transfer_syntax_uid for instance in instances],
+        )
+
+    def _headers(self, instances: Sequence[Instance], rules: RuleSet) -> list[Dataset]:
+        """Read only the attributes that rules name, and never pixel data."""
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return [
+                dcmread(
+                    self._store.objects.path(instance.object_key),
+                    stop_before_pixels=True,
+                    specific_tags=list(rules.keywords),
+                )
+                for instance in instances
+            ]
+
+
+def jobs_of(decision: Decision, series_instance_uid: str, revision: int) -> tuple[Job, ...]:
+    """Return one job per action and node; the same decision always gives the same ids."""
+    jobs = []
+    for chosen in decision.actions:
+        match chosen.action:
+            case Segment(model=model, send_to=send_to):
+                jobs.append(
+                    Job(
+                        id=job_id(series_instance_uid, revision, chosen.rule, chosen.index),
+                        series_instance_uid=series_instance_uid,
+                        revision=revision,
+                        rule=chosen.rule,
+                        action=JobAction.SEGMENT,
+                        model=model,
+                        send_to=tuple(send_to),
+                    )
+                )
+            case Forward(to=nodes):
+                jobs.extend(
+                    Job(
+                        id=job_id(series_instance_uid, revision, chosen.rule, chosen.index, node),
+                        series_instance_uid=series_instance_uid,
+                        revision=revision,
+                        rule=chosen.rule,
+                        action=JobAction.FORWARD,
+                        node=node,
+                    )
+                    for node in nodes
+                )
+    return tuple(jobs)
+
+
+def deliveries_of(segment: Job) -> tuple[Job, ...]:
+    """Return the jobs that send a ``segment`` job's results, one per node."""
+    return tuple(
+        Job(
+            id=job_id(segment.id, "deliver", node),
+            series_instance_uid=segment.series_instance_uid,
+            revision=segment.revision,
+            parent_id=segment.id,
+            rule=segment.rule,
+            action=JobAction.DELIVER,
+            node=node,
+            model=segment.model,
+        )
+        for node in segment.send_to
+    )
+
+
+def job_id(*parts: object) -> str:
+    """Return the id that these parts always give: short enough to type."""
+    text = "\x1f".join(map(str, parts))
+    return hashlib.sha256(text.encode()).hexdigest()[:12]

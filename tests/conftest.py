@@ -1,0 +1,41 @@
+"""Fixtures shared by all tiers."""
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from tests.peers.corpus import Corpus
+from tests.peers.node import Node, Plan
+from tests.peers.orthanc import Orthanc
+
+StartNode = Callable[[Plan], Node]
+
+
+@pytest.fixture(scope="session")
+def corpus(tmp_path_factory: pytest.TempPathFactory) -> Corpus:
+    """Real DICOM, from the folder that GATEWAY_TEST_DATA names."""
+    named = os.environ.get("GATEWAY_TEST_DATA")
+    if named and (Path(named) / "MANIFEST.tsv").is_file():
+        return Corpus(root=Path(named), scratch=tmp_path_factory.mktemp("corpus"))
+    reason = "GATEWAY_TEST_DATA names no folder with a MANIFEST.tsv"
+    if named or os.environ.get("CI"):
+        pytest.fail(reason)
+    pytest.skip(reason)
+
+
+@pytest.fixture
+def start_node(tmp_path: Path) -> Iterator[StartNode]:
+    """Start gateways that end with the test."""
+    with ExitStack() as running:
+        count = iter(range(100))
+        yield lambda plan: running.enter_context(Node(tmp_path / f"node-{next(count)}", plan))
+
+
+@pytest.fixture
+def pacs(tmp_path: Path) -> Iterator[Orthanc]:
+    """An empty Orthanc that ends with the test."""
+    with Orthanc(tmp_path / "orthanc") as running:
+        yield running

@@ -1,0 +1,1 @@
+"""The gateway and the programs around it, started as real processes for tests."""

@@ -1,0 +1,61 @@
+"""A storage SCP for what DCMTK's cannot take: it keeps the bytes of every transfer syntax."""
+
+import threading
+from typing import Self
+
+from pydicom.uid import AllTransferSyntaxes
+from pynetdicom import AE, AllStoragePresentationContexts, evt
+from pynetdicom.events import Event
+
+from tests.peers.node import Peer
+from tests.peers.processes import free_port
+from tests.peers.raw import Part10
+
+
+class Keeper:
+    """Answers Success, or another status, to every C-STORE and remembers what came."""
+
+    ae_title = "KEEPER"
+
+    def __init__(self) -> None:
+        self.port = free_port()
+        self._entity = AE(ae_title=self.ae_title)
+        self._entity.maximum_pdu_size = 0
+        self._received: list[Part10] = []
+        self._lock = threading.Lock()
+        for context in AllStoragePresentationContexts:
+            self._entity.add_supported_context(context.abstract_syntax, AllTransferSyntaxes)
+
+    def __enter__(self) -> Self:
+        handlers = [(evt.EVT_C_STORE, self._keep)]
+        self._entity.start_server(("127.0.0.1", self.port), block=False, evt_handlers=handlers)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._entity.shutdown()
+
+    @property
+    def peer(self) -> Peer:
+        """This SCP as a node of the gateway."""
+        return Peer(ae_title=self.ae_title, port=self.port)
+
+    def received(self, sop_instance_uid: str) -> list[Part10]:
+        """Return every arrival of an instance."""
+        with self._lock:
+            return [item for item in self._received if item.sop_instance_uid == sop_instance_uid]
+
+    def all(self) -> list[Part10]:
+        """Return all arrivals in their order."""
+        with self._lock:
+            return list(self._received)
+
+    def _keep(self, event: Event) -> int:
+        item = Part10(
+            sop_class_uid=str(event.request.AffectedSOPClassUID),
+            sop_instance_uid=str(event.request.AffectedSOPInstanceUID),
+            transfer_syntax_uid=str(event.context.transfer_syntax),
+            data_set=event.request.DataSet.getvalue(),
+        )
+        with self._lock:
+            self._received.append(item)
+        return 0x0000
