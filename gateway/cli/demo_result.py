@@ -1,6 +1,5 @@
 """The demo's picture: the SEG that the PACS received, drawn over the series that was sent."""
 
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,16 +29,14 @@ class Result:
 
 def read_result(seg_file: Path, files: Sequence[Path]) -> Result:
     """Read a SEG back and lay it over its source series, found among ``files``."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        seg = highdicom.seg.segread(seg_file)
-        source = str(seg.ReferencedSeriesSequence[0].SeriesInstanceUID)
-        volume = read_series_volume([path for path in files if _series_of(path) == source])
-        label_map = seg.get_pixels_by_source_instance(
-            [_instance_uid(one) for one in volume.sources],
-            combine_segments=True,
-            assert_missing_frames_are_empty=True,
-        )
+    seg = highdicom.seg.segread(seg_file)
+    source = str(seg.ReferencedSeriesSequence[0].SeriesInstanceUID)
+    volume = read_series_volume([path for path in files if _series_of(path) == source])
+    label_map = seg.get_pixels_by_source_instance(
+        [_instance_uid(one) for one in volume.sources],
+        combine_segments=True,
+        assert_missing_frames_are_empty=True,
+    )
     return Result(volume=volume, label_map=label_map.astype(np.uint8), seg=seg)
 
 

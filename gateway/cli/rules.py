@@ -1,10 +1,9 @@
 """``gateway rules``."""
 
-import warnings
 from collections import defaultdict
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from pydicom import Dataset, dcmread
@@ -52,20 +51,16 @@ def try_rules(
 
 def _series_of(files: Iterable[Path]) -> dict[str, list[Dataset]]:
     series: dict[str, list[Dataset]] = defaultdict(list)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        for path in files:
-            try:
-                dataset = dcmread(path, stop_before_pixels=True)
-            except (InvalidDicomError, EOFError):
-                continue
-            series[str(dataset.get("SeriesInstanceUID", ""))].append(dataset)
+    for path in files:
+        try:
+            dataset = dcmread(path, stop_before_pixels=True)
+        except (InvalidDicomError, EOFError):
+            continue
+        series[str(dataset.get("SeriesInstanceUID", ""))].append(dataset)
     return series
 
 
-def _decided(
-    uid: str, datasets: list[Dataset], rules: RuleSet, calling_ae: str
-) -> dict[str, object]:
+def _decided(uid: str, datasets: list[Dataset], rules: RuleSet, calling_ae: str) -> dict[str, Any]:
     facts = SeriesFacts.from_datasets(
         datasets,
         calling_ae=calling_ae,

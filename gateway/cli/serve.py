@@ -1,5 +1,6 @@
 """``gateway serve``: the whole node, or one of its roles."""
 
+import os
 import sys
 from enum import StrEnum
 from pathlib import Path
@@ -14,6 +15,7 @@ from gateway.dimse.receiver import run_receiver
 from gateway.logs import configure_logs
 from gateway.settings import Settings, load_settings
 from gateway.store.database import Database
+from gateway.store.heartbeat import Identity
 from gateway.store.objects import ObjectStore
 from gateway.web import run_web
 from gateway.workflow import run_worker, validated
@@ -44,17 +46,19 @@ def serve(
     """
     file = settings_file(config)
     settings = load_settings(file)
-    process = name or role or "node"
-    configure_logs(process, settings.node.data_dir / "logs")
+    identity = Identity(
+        name=name or role or "node", supervisor_pid=None if name is None else os.getppid()
+    )
+    configure_logs(identity.name, settings.node.data_dir / "logs")
     if name is None:
         prepare(settings)
     match role:
         case Role.RECEIVER:
-            run_receiver(settings, process)
+            run_receiver(settings, identity)
         case Role.WEB:
-            run_web(settings)
+            run_web(settings, identity)
         case Role.WORKER:
-            run_worker(settings, process)
+            run_worker(settings, identity)
         case None:
             sys.exit(_run_all(file, settings))
 

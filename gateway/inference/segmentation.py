@@ -168,11 +168,14 @@ def _stand_ins(volume: SeriesVolume) -> list[Dataset]:
     for source in volume.sources:
         stand_in = Dataset()
         stand_in.update(source)
+        # Elements are shared with the source, so that one must be taken out before it changes.
+        for keyword in (*_TYPE_2, "SpecificCharacterSet", "FrameOfReferenceUID"):
+            stand_in.pop(keyword, None)
         for keyword in _TYPE_2:
             setattr(stand_in, keyword, None)
-        stand_in.pop("SpecificCharacterSet", None)
         stand_in.FrameOfReferenceUID = _frame_of_reference_uid(source)
         if not stand_in.get("SliceThickness"):
+            stand_in.pop("SliceThickness", None)
             stand_in.SliceThickness = format_number_as_ds(volume.geometry.slice_spacing_mm)
         stand_ins.append(stand_in)
     return stand_ins

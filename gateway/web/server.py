@@ -7,7 +7,7 @@ from aiohttp import web
 
 from gateway.settings import Settings
 from gateway.store import NodeStore, open_store
-from gateway.store.heartbeat import Lifetime
+from gateway.store.heartbeat import Identity, Lifetime
 from gateway.web.application import application
 
 _IDLE_SECONDS = 1.0
@@ -15,12 +15,12 @@ _START_SECONDS = 20.0
 _DRAIN_SECONDS = 10.0
 
 
-def run_web(settings: Settings) -> None:
+def run_web(settings: Settings, identity: Identity) -> None:
     """Serve HTTP until SIGTERM."""
     store = open_store(settings)
     server = _Server(settings, store)
     port = server.start()
-    Lifetime(store.processes, "web", {"port": port}).run(_IDLE_SECONDS)
+    Lifetime(store.processes, identity, {"port": port}).run(_IDLE_SECONDS)
     server.stop()
     store.close()
 

@@ -2,7 +2,6 @@
 
 import hashlib
 import threading
-import warnings
 from collections.abc import Sequence
 
 import structlog
@@ -62,16 +61,14 @@ class Router:
 
     def _headers(self, instances: Sequence[Instance], rules: RuleSet) -> list[Dataset]:
         """Read only the attributes that rules name, and never pixel data."""
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            return [
-                dcmread(
-                    self._store.objects.path(instance.object_key),
-                    stop_before_pixels=True,
-                    specific_tags=list(rules.keywords),
-                )
-                for instance in instances
-            ]
+        return [
+            dcmread(
+                self._store.objects.path(instance.object_key),
+                stop_before_pixels=True,
+                specific_tags=list(rules.keywords),
+            )
+            for instance in instances
+        ]
 
 
 def jobs_of(decision: Decision, series_instance_uid: str, revision: int) -> tuple[Job, ...]:

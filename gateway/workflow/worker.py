@@ -14,7 +14,7 @@ from gateway.inference import BundleHosts, Model, list_models, load_model
 from gateway.rules import RuleBook, Segment
 from gateway.settings import Settings
 from gateway.store import NodeStore, open_store
-from gateway.store.heartbeat import Lifetime
+from gateway.store.heartbeat import Identity, Lifetime
 from gateway.version import WORKFLOW_VERSION
 from gateway.workflow.backoff import Backoff
 from gateway.workflow.completion import CompletionWatch
@@ -30,7 +30,7 @@ _DRAIN_SECONDS = 20
 _SECONDS_PER_DAY = 86_400
 
 
-def run_worker(settings: Settings, name: str) -> None:
+def run_worker(settings: Settings, identity: Identity) -> None:
     """Work until SIGTERM; running steps then have 20 s, what remains goes on at next start."""
     configure_pynetdicom()
     store = open_store(settings)
@@ -45,7 +45,9 @@ def run_worker(settings: Settings, name: str) -> None:
         threading.Thread(
             target=_warm, args=(hosts, _models_in_use(rules, models)), daemon=True
         ).start()
-        Lifetime(store.processes, name, {"models": sorted(models)}).run(_LOOK_SECONDS, watch.look)
+        Lifetime(store.processes, identity, {"models": sorted(models)}).run(
+            _LOOK_SECONDS, watch.look
+        )
         DBOS.destroy(workflow_completion_timeout_sec=_DRAIN_SECONDS)
     store.close()
 

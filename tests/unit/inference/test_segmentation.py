@@ -28,6 +28,24 @@ from tests.unit.inference.bundles import IDENTITY, phantom_series
 
 LabelMap = npt.NDArray[np.uint8]
 
+STRIPPED = (
+    "PatientID",
+    "PatientName",
+    "PatientBirthDate",
+    "PatientSex",
+    "StudyID",
+    "StudyDate",
+    "StudyTime",
+    "AccessionNumber",
+    "ReferringPhysicianName",
+    "FrameOfReferenceUID",
+    "PositionReferenceIndicator",
+    "SliceThickness",
+    "SeriesNumber",
+    "Manufacturer",
+    "SpecificCharacterSet",
+)
+
 
 @pytest.fixture
 def volume(tmp_path: Path) -> SeriesVolume:
@@ -190,23 +208,7 @@ def test_a_source_with_hardly_any_attribute_gets_its_result(
     volume: SeriesVolume, thresholds: Model
 ) -> None:
     def strip(source: Dataset) -> None:
-        for keyword in [
-            "PatientID",
-            "PatientName",
-            "PatientBirthDate",
-            "PatientSex",
-            "StudyID",
-            "StudyDate",
-            "StudyTime",
-            "AccessionNumber",
-            "ReferringPhysicianName",
-            "FrameOfReferenceUID",
-            "SliceThickness",
-            "PositionReferenceIndicator",
-            "SeriesNumber",
-            "Manufacturer",
-            "SpecificCharacterSet",
-        ]:
+        for keyword in STRIPPED:
             source.pop(keyword, None)
 
     volume = with_sources(volume, strip)
