@@ -1,6 +1,5 @@
 """``gateway serve``: the whole node, or one of its roles."""
 
-import os
 import sys
 from enum import StrEnum
 from pathlib import Path
@@ -38,6 +37,7 @@ def serve(
     config: ConfigOption = None,
     role: Annotated[Role | None, typer.Option(help="Run one role; left out, all of them.")] = None,
     name: Annotated[str | None, typer.Option(hidden=True)] = None,
+    supervisor: Annotated[int | None, typer.Option(hidden=True)] = None,
 ) -> None:
     """Run the node until SIGTERM.
 
@@ -46,11 +46,9 @@ def serve(
     """
     file = settings_file(config)
     settings = load_settings(file)
-    identity = Identity(
-        name=name or role or "node", supervisor_pid=None if name is None else os.getppid()
-    )
+    identity = Identity(name=name or role or "node", supervisor_pid=supervisor)
     configure_logs(identity.name, settings.node.data_dir / "logs")
-    if name is None:
+    if supervisor is None:
         prepare(settings)
     match role:
         case Role.RECEIVER:

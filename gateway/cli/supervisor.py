@@ -108,7 +108,7 @@ class Supervisor:
 
     def _start(self, child: Child, environment: Mapping[str, str]) -> None:
         command = [sys.executable, "-m", "gateway", "serve"]
-        command += ["--role", child.role, "--name", child.name]
+        command += ["--role", child.role, "--name", child.name, "--supervisor", str(os.getpid())]
         command += ["--config", str(self._settings_file)]
         child.process = subprocess.Popen(command, env=environment)
         child.started_at = time.monotonic()

@@ -21,7 +21,7 @@ from pydicom import Dataset, dcmwrite
 from pydicom.sequence import Sequence as DicomSequence
 from pydicom.sr.codedict import codes
 from pydicom.uid import UID, ExplicitVRLittleEndian
-from pydicom.valuerep import format_number_as_ds
+from pydicom.valuerep import DT, format_number_as_ds
 
 from gateway.dicom.part10 import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
 from gateway.dicom.uids import derived_uid
@@ -52,7 +52,8 @@ class ResultIdentity:
 
     The UIDs of the result follow from ``input_digest`` (of the instances that were segmented),
     the model and ``rule``; its bytes from these and from ``created``, ``software_version`` (the
-    gateway's) and ``device_serial_number`` (the node's AE title).
+    gateway's) and ``device_serial_number`` (the node's AE title). ``created`` is local time
+    without a time zone, as DICOM dates and times are.
     """
 
     input_digest: str
@@ -227,6 +228,7 @@ def _settle(
     dataset.InstanceCreationTime = created.time()
     for item in (*dataset.DimensionOrganizationSequence, *dataset.DimensionIndexSequence):
         item.DimensionOrganizationUID = UID(organization_uid)
+    dataset.ContributingEquipmentSequence[-1].ContributionDateTime = DT(created)  # highdicom's
     [shared] = dataset.SharedFunctionalGroupsSequence
     [measures] = shared.PixelMeasuresSequence
     measures.SpacingBetweenSlices = format_number_as_ds(volume.geometry.slice_spacing_mm)
