@@ -106,7 +106,7 @@ class Descriptor(_Value):
     """Modalities of the series that the model takes; others are refused."""
     minimum_slices: int = Field(default=3, ge=3)
     """The fewest slices that give the model enough to see; three are the least of any volume."""
-    segments: tuple[SegmentAttributes, ...] = Field(min_length=1)
+    segments: tuple[SegmentAttributes, ...] = Field(min_length=1, max_length=255)
     series_description: LongString
     """Series Description (0008,103E) of the result."""
     content_label: CodeString = "SEGMENTATION"

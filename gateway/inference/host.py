@@ -12,7 +12,6 @@ import signal
 import socket
 import sys
 import threading
-import time
 import traceback
 from contextlib import suppress
 
@@ -94,7 +93,7 @@ def _exit_with_parent(connection_fd: int, parent_pid: int) -> None:
     poll = select.poll()
     poll.register(connection_fd, select.POLLRDHUP)
     while not poll.poll(_PARENT_CHECK_MS) and os.getppid() == parent_pid:
-        time.sleep(0)
+        continue
     os._exit(0)
 
 

@@ -7,6 +7,7 @@ import sys
 import threading
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -126,8 +127,9 @@ class _Slot:
 
     def close(self) -> None:
         # A busy host is killed without waiting for its answer; its caller sees it lost.
-        if self.host is not None:
-            self.host.kill()
+        host = self.host
+        if host is not None:
+            host.process.kill()
         with self.lock:
             self.end()
 
@@ -203,7 +205,8 @@ class _Host:
     def kill(self) -> None:
         """End the process and reap it."""
         self.process.kill()
-        self.process.wait(_END_SECONDS)
+        with suppress(subprocess.TimeoutExpired):  # a driver may hold it for a while
+            self.process.wait(_END_SECONDS)
         self.connection.close()
 
     def _ending(self) -> str:

@@ -119,9 +119,12 @@ def input_digest(instance_digests: Iterable[str]) -> str:
 
 def _segment_numbers(label_map: npt.NDArray[Any], model: Model) -> npt.NDArray[np.uint8]:
     labels = [segment.label_id for segment in model.descriptor.segments_by_label]
-    table = np.zeros(np.iinfo(label_map.dtype).max + 1, dtype=np.uint8)
+    table = np.zeros(np.iinfo(np.uint16).max + 1, dtype=np.uint8)
     table[labels] = np.arange(1, len(labels) + 1)
-    return np.take(table, label_map)
+    numbers = np.empty(label_map.shape, dtype=np.uint8)
+    for source, target in zip(label_map, numbers, strict=True):
+        target[...] = table[source]  # by slice, as indexing takes eight bytes a voxel
+    return numbers
 
 
 def _descriptions(model: Model, prefix: Sequence[str]) -> Iterator[SegmentDescription]:

@@ -5,6 +5,7 @@ A workflow's every step is written to the workflow database before the next one 
 was in; steps may therefore run twice, and each one gives the same result when it does.
 """
 
+import math
 import time
 from collections.abc import Mapping
 from dataclasses import replace
@@ -26,8 +27,11 @@ _log = structlog.get_logger()
 ROUTING_QUEUE = "routing"
 SEGMENT_QUEUE = "segment"
 _ROUTING_PAUSE_SECONDS = 10.0
-_MOST_SEGMENT_ATTEMPTS = 3
 _DELIVERIES_PER_NODE = 4
+_PATIENCE_WITH_MODELS = Backoff(
+    first_seconds=1, longest_seconds=10, give_up_seconds=math.inf, most_attempts=3
+)
+"""A model's process that ended is started anew at once; one that ends each time is given up."""
 
 
 def delivery_queue(node: str) -> str:
@@ -45,14 +49,14 @@ class Pipeline(DBOSConfiguredInstance):
         router: Router,
         segmenter: Segmenter,
         deliverer: Deliverer,
-        backoff: Backoff,
+        patience: Backoff,
     ) -> None:
         super().__init__("node")
         self._store = store
         self._router = router
         self._segmenter = segmenter
         self._deliverer = deliverer
-        self._backoff = backoff
+        self._patience_with_nodes = patience
 
     def start_routing(self, series_instance_uid: str, revision: int) -> None:
         """Route a revision of a series, once however often this is called."""
@@ -119,8 +123,9 @@ class Pipeline(DBOSConfiguredInstance):
         )
         log = _log.info if attempt.state is JobState.DONE else _log.warning
         log(f"job_{attempt.state}", **_context(job), error=attempt.error)
-        is_waiting = attempt.state is JobState.WAITING
-        return self._backoff.pause_seconds(job.attempts) if is_waiting else 0.0
+        if attempt.state is not JobState.WAITING:
+            return 0.0
+        return self._patience(job).pause_seconds(job.attempts)
 
     def _attempt(self, job: Job) -> Attempt:
         """Carry a job out; whatever happens becomes a state and a reason."""
@@ -138,15 +143,15 @@ class Pipeline(DBOSConfiguredInstance):
             return Attempt(state=JobState.DEAD, error=reason, results=job.results)
 
     def _limited(self, job: Job, attempt: Attempt) -> Attempt:
-        """Give up what waits for too long: a model after some attempts, a node after days."""
-        is_over = (
-            job.attempts >= _MOST_SEGMENT_ATTEMPTS
-            if job.action is JobAction.SEGMENT
-            else self._backoff.gives_up(time.time() - job.created_at)
-        )
+        """Give up what waits for too long."""
+        is_over = self._patience(job).gives_up(job.attempts, time.time() - job.created_at)
         if attempt.state is JobState.WAITING and is_over:
             return replace(attempt, state=JobState.DEAD, error=f"given up: {attempt.error}")
         return attempt
+
+    def _patience(self, job: Job) -> Backoff:
+        is_model = job.action is JobAction.SEGMENT
+        return _PATIENCE_WITH_MODELS if is_model else self._patience_with_nodes
 
     @DBOS.step(name="plan-deliveries")
     def _deliveries(self, job_id: str) -> list[dict[str, Any]]:

@@ -1,7 +1,7 @@
 """Running a model on a kept series and keeping what it made."""
 
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import datetime
 from io import BytesIO
 
 from gateway.dicom.header import read_header
@@ -71,7 +71,7 @@ class Segmenter:
         return ResultIdentity(
             input_digest=input_digest(instance.object_key for instance in instances),
             rule=job.rule,
-            created=datetime.fromtimestamp(job.created_at, UTC).replace(tzinfo=None, microsecond=0),
+            created=datetime.fromtimestamp(int(job.created_at)),
             software_version=VERSION,
             device_serial_number=self._ae_title,
         )

@@ -63,7 +63,7 @@ def _pipeline(
         router=Router(store, rules),
         segmenter=Segmenter(store, lambda model: load_model(models_dir, model), hosts, ae_title),
         deliverer=Deliverer(store, settings.nodes, ae_title),
-        backoff=Backoff(
+        patience=Backoff(
             first_seconds=delivery.first_retry_seconds,
             longest_seconds=delivery.longest_retry_seconds,
             give_up_seconds=delivery.give_up_days * _SECONDS_PER_DAY,

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tests.peers.processes import Child, free_port, processes_with, wait_until
+from tests.peers.processes import Child, accepts_connections, free_port, processes_with, wait_until
 
 ROOT = Path(__file__).resolve().parents[2]
 MODELS = ROOT / "models"
@@ -41,6 +41,7 @@ class Plan:
     peers: Mapping[str, Peer] = field(default_factory=dict)
     allow: Sequence[str] = ()
     quiet_seconds: float = 1
+    idle_seconds: float = 60
     receivers: int = 1
     reserve_gb: float = 0
     models_dir: Path | None = None
@@ -75,15 +76,21 @@ class Node:
     def rules_dir(self) -> Path:
         return self.folder / "rules"
 
-    def start(self) -> None:
-        """Start the node and return once it says that it is ready."""
+    def start(self, ready: int = 200) -> None:
+        """Start the node and return once ``/readyz`` has the status it is expected to have."""
         self._child = Child(
             [sys.executable, "-m", "gateway", "serve", "--config", str(self.config)],
             log=self.folder / "serve.log",
             folder=self.folder,
             environment=self._environment(),
         )
-        wait_until(self._ready, "the node is ready", 90, 0.2, self.log)
+        try:
+            wait_until(
+                lambda: self._answers(ready), f"/readyz is {ready}", 90, 0.2, self._last_words
+            )
+        except BaseException:
+            self.kill_all()
+            raise
 
     def stop(self) -> None:
         """Ask the node to end: it does within 30 s, with status 0 and every process of it."""
@@ -105,6 +112,8 @@ class Node:
     def kill_all(self) -> None:
         """Kill every process of the node at once, as a power cut does."""
         self._end(self.processes())
+        if self._child is not None:
+            self._child.kill_group()
         self._child = None
 
     def kill_worker(self) -> int:
@@ -213,13 +222,19 @@ class Node:
         is_it = shown.get("state") in states and shown["revision"] >= revision
         return shown if is_it else None
 
-    def _ready(self) -> bool:
+    def _answers(self, status: int) -> bool:
         assert self._child is not None
         assert self._child.is_running, f"the node ended\n{self.log()}"
         try:
-            return self.get("/readyz")[0] == 200
+            return self.get("/readyz")[0] == status and accepts_connections(self.dicom_port)
         except OSError:
             return False
+
+    def _last_words(self) -> str:
+        try:
+            return f"/readyz: {self.get('/readyz')}\n{self.log()[-6000:]}"
+        except OSError:
+            return self.log()[-6000:]
 
     def _environment(self, *, marked: bool = True) -> dict[str, str]:
         kept = {name: v for name, v in os.environ.items() if not name.startswith("GATEWAY_")}
@@ -251,7 +266,7 @@ class Node:
             f"reserve_gb = {plan.reserve_gb}\n",
             f'[dimse]\nbind = "127.0.0.1"\nport = {self.dicom_port}\n'
             f"receivers = {plan.receivers}\nallow = [{allow}]\n"
-            f"quiet_seconds = {plan.quiet_seconds}\n",
+            f"quiet_seconds = {plan.quiet_seconds}\nidle_seconds = {plan.idle_seconds}\n",
             f"[web]\nport = {self.web_port}\n",
             *(
                 f'[nodes.{name}]\nkind = "dimse"\nae_title = "{peer.ae_title}"\n'

