@@ -27,11 +27,18 @@ def demo(
         Path, typer.Option(metavar="DIR", help="Where seg.dcm and overlay.png go.")
     ] = Path(),
 ) -> None:
-    """Show the main job: a CT series in by C-STORE, its segmentation back at a PACS.
+    """Show the main job: a CT comes in, its segmentation goes back to a PACS.
 
     Starts a node and a small PACS on free ports of this machine, sends a phantom CT, waits for
     the DICOM SEG, and writes seg.dcm and overlay.png. It needs no settings, no network and no
-    GPU, and leaves nothing running.
+    GPU, and leaves nothing running. With --input it takes your own CT; the rules that come with
+    the product choose what is segmented.
+
+    \b
+    Examples:
+      gateway demo
+      gateway demo --input ~/ct --out /tmp/result
+      gateway demo --keep         # to look into the node's folder afterwards
     """
     folder = Path(mkdtemp(prefix="gateway-demo-"))
     try:

@@ -47,6 +47,11 @@ def init(
     """Write gateway.toml, routing_rules/ and models/ to a folder, ready to edit.
 
     Nothing that is there already is changed.
+
+    \b
+    Examples:
+      gateway init .
+      gateway init /etc/gateway --data-dir /var/lib/gateway --pacs-ae PACS --pacs-host 10.0.0.2
     """
     settings = folder / "gateway.toml"
     if settings.exists():

@@ -20,7 +20,17 @@ def list_jobs(
     json: JsonOption = False,
     state: Annotated[JobState | None, typer.Option(help="Only jobs in this state.")] = None,
 ) -> None:
-    """List the jobs, the newest first."""
+    """List the jobs, the newest first.
+
+    States: queued, running, waiting (for the next attempt), done, refused (the input is not what
+    the action takes), dead (given up; see `gateway jobs retry`).
+
+    \b
+    Examples:
+      gateway jobs list
+      gateway jobs list --state waiting
+      gateway jobs list --state dead --json
+    """
     with node_store(config) as store:
         found = store.jobs.all(state=state)
     if json:

@@ -57,7 +57,12 @@ def list_them(config: ConfigOption = None, json: JsonOption = False) -> None:
 def verify(name: NameArgument, config: ConfigOption = None) -> None:
     """Check a model's descriptor against its bundle, and load the bundle.
 
-    Where only the digest differs, the message gives the one to write into the descriptor.
+    Where only the digest differs, the message gives the one to write into the descriptor: do
+    so when you know why the bundle's files changed.
+
+    \b
+    Examples:
+      gateway models verify ct_tissue
     """
     folder = models_folder(config)
     try:
@@ -78,7 +83,16 @@ def run(
     config: ConfigOption = None,
     json: JsonOption = False,
 ) -> None:
-    """Segment a folder of DICOM, without any network, and write the result objects."""
+    """Segment a folder of DICOM, without any network, and write the result objects.
+
+    IN holds the files of one series; OUT gets seg.dcm. Without settings, the models that come
+    with the product are used.
+
+    \b
+    Examples:
+      gateway models run ct_tissue ~/ct /tmp/result
+      gateway models run ct_tissue ~/ct /tmp/result --json
+    """
     model = load_model(models_folder(config), name)
     paths = _only_series(source)
     with BundleHosts() as hosts:

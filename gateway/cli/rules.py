@@ -30,7 +30,15 @@ def try_rules(
     json: JsonOption = False,
     calling_ae: Annotated[str, typer.Option(help="Who would have sent them.")] = "",
 ) -> None:
-    """Show which rules match these DICOM files, which do not, and why; nothing is sent."""
+    """Show which rules match these DICOM files, which do not, and why; nothing is sent.
+
+    Files are grouped by series, as the node would see them.
+
+    \b
+    Examples:
+      gateway rules test ~/ct
+      gateway rules test ~/ct --calling-ae CT1 --json
+    """
     rules = validated(read_settings(config)).rules
     decided = [
         _decided(uid, datasets, rules, calling_ae)

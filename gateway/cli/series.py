@@ -15,7 +15,10 @@ app = typer.Typer(no_args_is_help=True, help="What this node received and what b
 
 @app.command("list")
 def list_series(config: ConfigOption = None, json: JsonOption = False) -> None:
-    """List the series this node knows, the last active one first."""
+    """List the series this node knows, the last active one first.
+
+    States: receiving (instances may still come), complete (actions are being carried out), done,
+    failed (a job was refused or given up; `gateway series show` says why)."""
     with node_store(config) as store:
         found = store.series.all()
     if json:
@@ -41,7 +44,15 @@ def show(
     config: ConfigOption = None,
     json: JsonOption = False,
 ) -> None:
-    """Show one series: why it was held complete, its files, what the rules said, its jobs."""
+    """Show one series: why it was held complete, what the rules said, its jobs; its files in JSON.
+
+    A refused job says what is wrong with the series and which instances show it.
+
+    \b
+    Examples:
+      gateway series show 1.2.840.113619.2.55.3
+      gateway series show 1.2.840.113619.2.55.3 --json
+    """
     with node_store(config) as store:
         described = describe(store, uid)
     if json:

@@ -43,6 +43,15 @@ def serve(
 
     Logs are JSON lines on standard error and under data_dir/logs. On SIGTERM the node stops
     listening, finishes what is open within 30 s, and goes on with the rest at the next start.
+
+    Without --role it starts receivers, web and worker as processes of their own and restarts
+    one that ends. With --role it is that one, for service managers that run each by itself.
+
+    \b
+    Examples:
+      gateway serve
+      gateway serve --config /etc/gateway/gateway.toml --role worker
+      GATEWAY_DIMSE__PORT=11113 gateway serve
     """
     file = settings_file(config)
     settings = load_settings(file)

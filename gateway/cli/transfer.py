@@ -18,7 +18,14 @@ NodeArgument = Annotated[str, typer.Argument(metavar="DEST", help="A node of the
 
 
 def echo_node(dest: NodeArgument, config: ConfigOption = None) -> None:
-    """Ask a node whether it answers (C-ECHO)."""
+    """Ask a node whether it answers (C-ECHO).
+
+    The node is one of [nodes.NAME] in the settings; it is called by this node's AE title.
+
+    \b
+    Examples:
+      gateway echo pacs
+    """
     settings = read_settings(config)
     configure_pynetdicom()
     node = dimse_node(settings, dest)
@@ -34,7 +41,12 @@ def send_files(
 ) -> None:
     """Send DICOM files or folders of them to a node (C-STORE), byte for byte.
 
-    The exit status is 1 unless the node stored every one.
+    The exit status is 1 unless the node stored every one; refused ones are counted by reason.
+
+    \b
+    Examples:
+      gateway send pacs slice1.dcm slice2.dcm
+      gateway send pacs ~/study --json
     """
     settings = read_settings(config)
     configure_pynetdicom()

@@ -34,4 +34,4 @@ class Counters:
         """Return every counter."""
         with self._database.reading() as connection:
             rows = connection.execute(select(counters.c.name, counters.c.value))
-            return dict(rows.tuples().all())
+            return {row.name: row.value for row in rows}

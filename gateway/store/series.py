@@ -113,7 +113,7 @@ class SeriesIndex:
             ~series.c.receiving, series.c.routed_revision < series.c.revision
         )
         with self._database.reading() as connection:
-            return tuple(connection.execute(statement).tuples())
+            return tuple((uid, revision) for uid, revision in connection.execute(statement))
 
     def decision(self, series_instance_uid: str) -> list[dict[str, Any]]:
         """Return the latest decision: ``[{rule, matched, reasons}]``, empty before the first."""

@@ -9,7 +9,7 @@ import numpy as np
 
 from gateway.testing.build import Build, drawn_build
 from gateway.testing.organs import organ_parts
-from gateway.testing.shapes import Sheet, Shell, ellipsoid, tube
+from gateway.testing.shapes import Sheet, Shell, Solid, ellipsoid, tube, turned
 from gateway.testing.skeleton import skeleton_parts
 from gateway.testing.tissue import Part, Tissue, bone, soft
 
@@ -30,44 +30,78 @@ def torso_parts(rng: np.random.Generator) -> tuple[Part, ...]:
 
 
 def _surroundings(rng: np.random.Generator, build: Build) -> list[Part]:
-    """Return couch, mattress and blanket: all background."""
-    gap = rng.choice([0.0, rng.uniform(2, 28)])
-    curvature = -float(rng.choice([0.0, rng.uniform(2e-4, 9e-4)]))
-    half_width = rng.uniform(190, 270)
+    """Return couch, mattress and the folds of a blanket: all background."""
+    gap = float(rng.choice([0.0, rng.uniform(2, 32)]))
+    curvature = -float(rng.choice([0.0, rng.uniform(2e-4, 9e-4)], p=[0.4, 0.6]))
+    half_width = float(rng.uniform(180, 270))
     top = build.half_depth + gap
+    core = float(rng.uniform(6, 16))
     plates = [
-        (top, rng.uniform(2, 5), rng.uniform(-500, 250)),
-        (top + rng.uniform(6, 70), rng.uniform(2, 6), rng.uniform(-400, 350)),
+        (top, rng.uniform(2, 5), rng.uniform(-500, 300)),
+        (top + rng.uniform(20, 75), rng.uniform(2, 8), rng.uniform(-400, 400)),
     ]
-    if gap > 4:
-        plates.insert(0, (top - gap / 2, gap, rng.uniform(-990, -860)))
     if rng.random() < 0.5:
-        plates.append((-build.half_depth - rng.uniform(1, 9), 3.0, rng.uniform(-980, -800)))
-    return [
-        Part(
-            solid=Sheet(
+        plates.insert(0, (top + core / 2, core, rng.uniform(-990, -880)))
+        plates.append((top + core, rng.uniform(2, 4), rng.uniform(-500, 300)))
+    if gap > 4:
+        plates.insert(0, (top - gap / 2, gap, rng.uniform(-1000, -860)))
+    couch = [
+        _background(
+            Sheet(
                 x0=0.0,
                 y0=float(level),
-                half_width=float(half_width),
+                half_width=half_width,
                 thickness=float(thickness),
-                curvature=curvature if level > 0 else 6e-4,
+                curvature=curvature,
                 z_range=(-1000.0, 1000.0),
             ),
-            tissue=Tissue.BACKGROUND,
-            hounsfield=float(hounsfield),
+            hounsfield,
         )
         for level, thickness, hounsfield in plates
     ]
+    return [*couch, *_blanket(rng, build)]
+
+
+def _blanket(rng: np.random.Generator, build: Build) -> list[Part]:
+    """Return folds of cloth over the front and the sides, for some patients."""
+    if rng.random() < 0.4:
+        return []
+    drape = Sheet(
+        x0=float(rng.uniform(-40, 40)),
+        y0=float(-build.half_depth - rng.uniform(1, 10)),
+        half_width=float(rng.uniform(120, 260)),
+        thickness=float(rng.uniform(2, 6)),
+        curvature=float(rng.uniform(3e-4, 3e-3)),
+        z_range=(-1000.0, 1000.0),
+    )
+    folds = [_background(drape, rng.uniform(-985, -800))]
+    for _ in range(8):
+        turn = rng.uniform(0, 2 * np.pi)
+        section = build.body.section_at(float(rng.uniform(-380, 200)))
+        away = rng.uniform(1.02, 1.25)
+        centre = (
+            float(section.a * away * np.cos(turn)),
+            float(section.b * away * np.sin(turn)),
+            section.z,
+        )
+        size = (rng.uniform(10, 40), rng.uniform(3, 12), rng.uniform(30, 120))
+        axes = turned(about_z=float(np.degrees(turn)) + 90.0)
+        folds.append(_background(ellipsoid(centre, size, axes), rng.uniform(-990, -850)))
+    return folds
+
+
+def _background(solid: Solid, hounsfield: float) -> Part:
+    return Part(solid=solid, tissue=Tissue.BACKGROUND, hounsfield=float(hounsfield))
 
 
 def _arms(rng: np.random.Generator, build: Build) -> list[Part]:
     """Return arms lying beside the body, for some patients."""
-    if rng.random() < 0.5:
+    if rng.random() < 0.35:
         return []
     parts = []
     thick = rng.uniform(32, 52)
     for side in (-1.0, 1.0):
-        away = side * (build.half_width * 1.05 + thick + rng.uniform(-2, 25))
+        away = side * (build.half_width * 1.05 + thick + rng.uniform(-4, 22))
         start = (away, rng.uniform(0, 50), 190.0)
         end = (away + side * rng.uniform(-10, 25), rng.uniform(0, 70), -300.0)
         shaft = rng.uniform(9, 13)
@@ -120,4 +154,4 @@ def _implants(rng: np.random.Generator, build: Build) -> list[Part]:
         spots = [build.at(float(x), float(y), float(z)) for x, y, z in places]
         metal += [tube(spot, spot, rng.uniform(1.5, 4.0)) for spot in spots]
     hounsfield = float(rng.uniform(2400, 3071))
-    return [Part(solid=m, tissue=Tissue.BACKGROUND, hounsfield=hounsfield) for m in metal]
+    return [_background(solid, hounsfield) for solid in metal]

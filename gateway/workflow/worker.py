@@ -24,8 +24,8 @@ from gateway.workflow.routing import Router
 from gateway.workflow.segmenting import Segmenter
 
 _log = structlog.get_logger()
-_LOOK_SECONDS = 0.2
-_POLL_SECONDS = 0.1
+_LOOK_SECONDS = 0.25
+_POLL_SECONDS = 0.2
 _DRAIN_SECONDS = 20
 _SECONDS_PER_DAY = 86_400
 
