@@ -5,9 +5,10 @@ from the default written here. Secrets never stand in the file: they come from t
 or from files that the settings name.
 """
 
+import copy
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -17,6 +18,7 @@ from gateway.errors import ConfigurationInvalid, Problem
 from gateway.positions import PositionedDocument, load_toml, problems
 
 ENVIRONMENT_PREFIX = "GATEWAY_"
+_ENVIRONMENT = Path("environment")
 SEARCH_PATH = (Path("gateway.toml"), Path("/etc/gateway/gateway.toml"))
 
 AeTitle = Annotated[
@@ -208,15 +210,28 @@ def load_settings(file: Path, environment: Mapping[str, str] = os.environ) -> Se
 
 
 def _overlaid(data: Mapping[str, Any], environment: Mapping[str, str]) -> dict[str, Any]:
-    merged = json.loads(json.dumps(data, default=str))
+    merged: dict[str, Any] = copy.deepcopy(dict(data))
     for name, value in environment.items():
-        if name.startswith(ENVIRONMENT_PREFIX) and "__" in name:
-            path = name.removeprefix(ENVIRONMENT_PREFIX).lower().split("__")
-            table = merged
-            for key in path[:-1]:
-                table = table.setdefault(key, {})
-            table[path[-1]] = _environment_value(value)
-    return dict(merged)
+        path = name.removeprefix(ENVIRONMENT_PREFIX).lower().split("__")
+        if name.startswith(ENVIRONMENT_PREFIX) and len(path) > 1:
+            _set_by_environment(merged, name, path, value)
+    return merged
+
+
+def _set_by_environment(
+    settings: dict[str, Any], name: str, path: Sequence[str], value: str
+) -> None:
+    table: Any = settings
+    for key in path[:-1]:
+        table = table.setdefault(key, {})
+        if not isinstance(table, dict):
+            message = f"{name}: `{key}` is a value, not a table; nothing can be set inside it"
+            raise ConfigurationInvalid([Problem(_ENVIRONMENT, 0, 0, message)])
+    try:
+        table[path[-1]] = _environment_value(value)
+    except json.JSONDecodeError as error:
+        message = f"{name}: lists and tables are written as JSON, and this is none: {error.msg}"
+        raise ConfigurationInvalid([Problem(_ENVIRONMENT, 0, 0, message)]) from error
 
 
 def _environment_value(text: str) -> Any:
