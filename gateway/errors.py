@@ -7,6 +7,7 @@
     │   ├── PeerUnavailable        no connection, a timeout, an abort
     │   ├── PeerBusy               the peer answered "out of resources"
     │   ├── StoreFull              less free space than the reserve
+    │   ├── StoreUnavailable       the store's files or index took nothing
     │   └── BundleHostLost         a model's process ended in the middle of a job
     ├── Permanent                  trying again gives the same answer
     │   ├── ConfigurationInvalid   settings, rules or models, with every problem's position
@@ -57,6 +58,10 @@ class StoreFull(Transient):
     """The store has less free space than its reserve."""
 
     http_status = 507
+
+
+class StoreUnavailable(Transient):
+    """The store's file system or its index did not take what was to be kept."""
 
 
 class BundleHostLost(Transient):

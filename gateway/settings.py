@@ -222,16 +222,22 @@ def _set_by_environment(
     settings: dict[str, Any], name: str, path: Sequence[str], value: str
 ) -> None:
     table: Any = settings
-    for key in path[:-1]:
+    for word in path[:-1]:
+        key = _spelled(table, word)
         table = table.setdefault(key, {})
         if not isinstance(table, dict):
             message = f"{name}: `{key}` is a value, not a table; nothing can be set inside it"
             raise ConfigurationInvalid([Problem(_ENVIRONMENT, 0, 0, message)])
     try:
-        table[path[-1]] = _environment_value(value)
+        table[_spelled(table, path[-1])] = _environment_value(value)
     except json.JSONDecodeError as error:
         message = f"{name}: lists and tables are written as JSON, and this is none: {error.msg}"
         raise ConfigurationInvalid([Problem(_ENVIRONMENT, 0, 0, message)]) from error
+
+
+def _spelled(table: Mapping[str, Any], word: str) -> str:
+    """Return the file's spelling of a key: environment variables have no lower case."""
+    return next((key for key in table if key.lower() == word), word)
 
 
 def _environment_value(text: str) -> Any:

@@ -1,5 +1,6 @@
 """``gateway init``."""
 
+import json
 import shutil
 from pathlib import Path
 from typing import Annotated
@@ -14,7 +15,7 @@ _SETTINGS = """\
 
 [node]
 ae_title = "GATEWAY"
-data_dir = "{data_dir}"
+data_dir = {data_dir}
 rules_dir = "routing_rules"         # relative to this file
 models_dir = "models"
 reserve_gb = 5                      # below this free space nothing new is accepted
@@ -31,8 +32,8 @@ port = 8080
 
 [nodes.pacs]                        # where segmentations go
 kind = "dimse"
-ae_title = "{pacs_ae}"
-host = "{pacs_host}"
+ae_title = {pacs_ae}
+host = {pacs_host}
 port = {pacs_port}
 """
 
@@ -63,7 +64,10 @@ def init(
             shutil.copytree(shipped(name), folder / name, ignore=ignore)
     settings.write_text(
         _SETTINGS.format(
-            data_dir=data_dir, pacs_ae=pacs_ae, pacs_host=pacs_host, pacs_port=pacs_port
+            data_dir=json.dumps(data_dir),
+            pacs_ae=json.dumps(pacs_ae),
+            pacs_host=json.dumps(pacs_host),
+            pacs_port=pacs_port,
         )
     )
     print(f"wrote {settings}, {folder / 'routing_rules'} and {folder / 'models'}")

@@ -73,7 +73,7 @@ def _decided(uid: str, datasets: list[Dataset], rules: RuleSet, calling_ae: str)
         datasets,
         calling_ae=calling_ae,
         source="file",
-        transfer_syntaxes=[str(one.file_meta.TransferSyntaxUID) for one in datasets],
+        transfer_syntaxes=[str(one.file_meta.get("TransferSyntaxUID", "")) for one in datasets],
         tags=rules.keywords,
     )
     return {

@@ -95,6 +95,7 @@ def job_json(job: Job) -> dict[str, Any]:
     return {
         **asdict(job),
         "created_at": _time(job.created_at),
+        "queued_at": _time(job.queued_at),
         "updated_at": _time(job.updated_at),
     }
 

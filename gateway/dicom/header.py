@@ -76,6 +76,11 @@ def read_header(
     )
 
 
+def printable(text: str) -> str:
+    """Return text without padding and without what no database column takes."""
+    return "".join(character for character in text if character.isprintable()).strip()
+
+
 def _first_elements(data_set: bytes, transfer_syntax_uid: str) -> Dataset:
     try:
         if transfer_syntax_uid == DeflatedExplicitVRLittleEndian:
@@ -102,7 +107,7 @@ def _text_reader(elements: Dataset) -> Callable[[int], str]:
     def text(tag: int) -> str:
         value = elements.get_item(tag).value if tag in elements else b""
         raw = value if isinstance(value, bytes) else str(value or "").encode()
-        return raw.decode("ascii", "replace").strip(" \0")
+        return printable(raw.decode("ascii", "replace"))
 
     return text
 

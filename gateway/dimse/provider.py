@@ -15,6 +15,7 @@ from pynetdicom.events import Event
 from pynetdicom.pdu_primitives import A_ASSOCIATE
 from pynetdicom.transport import ThreadedAssociationServer
 
+from gateway.dicom.header import printable
 from gateway.dicom.part10 import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
 from gateway.dimse.library import VERIFICATION
 from gateway.dimse.transport import MAXIMUM_PDU_BYTES, SharedPortServer
@@ -30,6 +31,8 @@ _SERVICE_USER = 0x01
 _CALLING_AE_NOT_RECOGNISED = 0x03
 _REJECTION_LOG_SECONDS = 60.0
 _LONGEST_ERROR_COMMENT = 64
+_NEGOTIATION_SECONDS = 15.0
+"""Time for a connection to become an association, and for a broken one to close (ARTIM)."""
 
 
 class StorageProvider:
@@ -79,7 +82,7 @@ class StorageProvider:
         ]
 
     def _on_requested(self, event: Event) -> None:
-        calling_ae = _request(event).calling_ae_title.strip()
+        calling_ae = printable(_request(event).calling_ae_title)
         host = event.assoc.requestor.address
         if not self._is_allowed(calling_ae, host):
             event.assoc.acse.send_reject(
@@ -115,16 +118,23 @@ class StorageProvider:
         )
 
     def _on_established(self, event: Event) -> None:
+        self._origin(event)
+
+    def _origin(self, event: Event) -> Origin:
+        """Return where an association's instances come from, entering it where it is new."""
+        if event.assoc in self._origins:
+            return self._origins[event.assoc]
         request = _request(event)
         origin = Origin(
-            calling_ae=request.calling_ae_title.strip(),
-            called_ae=request.called_ae_title.strip(),
+            calling_ae=printable(request.calling_ae_title),
+            called_ae=printable(request.called_ae_title),
             source="c-store",
             association_id=str(uuid.uuid4()),
         )
         host = event.assoc.requestor.address
         self._store.associations.opened(str(origin.association_id), self._receiver, origin, host)
         self._origins[event.assoc] = origin
+        return origin
 
     def _on_ended(self, event: Event, ended: str) -> None:
         origin = self._origins.get(event.assoc)
@@ -143,7 +153,7 @@ class StorageProvider:
             sop_instance_uid=str(request.AffectedSOPInstanceUID),
         )
         try:
-            self._store.intake.keep(offer, self._origins[event.assoc])
+            self._store.intake.keep(offer, self._origin(event))
         except GatewayError as error:
             _log.warning(
                 "instance_refused",
@@ -162,6 +172,7 @@ def _entity(settings: Settings) -> AE:
     entity.maximum_pdu_size = MAXIMUM_PDU_BYTES
     entity.maximum_associations = settings.dimse.maximum_associations
     entity.network_timeout = settings.dimse.idle_seconds
+    entity.acse_timeout = _NEGOTIATION_SECONDS
     entity.add_supported_context(VERIFICATION)
     return entity
 

@@ -7,8 +7,9 @@ from enum import StrEnum
 from pathlib import Path
 from typing import cast
 
-from pynetdicom import AE
+from pynetdicom import AE, evt
 from pynetdicom.association import Association
+from pynetdicom.events import Event
 from pynetdicom.pdu_primitives import A_ASSOCIATE
 
 from gateway.dicom.part10 import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
@@ -19,6 +20,8 @@ from gateway.settings import DimseNode
 
 _CONNECT_SECONDS = 10
 _RESPONSE_SECONDS = 120
+_STORED = (0x0000, 0x0001, 0x0111)
+_PROCESSING_FAILURE = 0x0110
 _MOST_CONTEXTS = 128
 """Presentation contexts of one association (PS3.8 section 9.3.2.2)."""
 
@@ -87,10 +90,22 @@ def send(
     """
     results: list[SendResult] = []
     for batch in _batches(instances):
-        for result in _send_batch(node, calling_ae, batch):
-            progress(result)
-            results.append(result)
+        try:
+            for result in _send_batch(node, calling_ae, batch):
+                progress(result)
+                results.append(result)
+        except PeerUnavailable as error:
+            if not results:
+                raise
+            results.extend(_unsent(batch, str(error)))
     return tuple(results)
+
+
+def _unsent(batch: Sequence[Outgoing], reason: str) -> Iterator[SendResult]:
+    for instance in batch:
+        yield SendResult(
+            sop_instance_uid=instance.sop_instance_uid, outcome=SendOutcome.BUSY, detail=reason
+        )
 
 
 def _batches(instances: Sequence[Outgoing]) -> Iterator[list[Outgoing]]:
@@ -142,7 +157,11 @@ def _send_one(
 
 
 def _answered(association: Association, instance: Outgoing) -> tuple[SendOutcome, str]:
-    status = association.send_c_store(instance.path)
+    try:
+        status = association.send_c_store(instance.path)
+    except RuntimeError:
+        # What pynetdicom raises when the peer aborted just before the call.
+        return SendOutcome.BUSY, "the association was aborted"
     if "Status" not in status:
         return SendOutcome.BUSY, "no answer before the connection ended"
     detail = f"{status.Status:04X}H {status.get('ErrorComment', '')}".strip()
@@ -150,10 +169,15 @@ def _answered(association: Association, instance: Outgoing) -> tuple[SendOutcome
 
 
 def outcome_of(status: int) -> SendOutcome:
-    """Class a C-STORE status: success and warnings are stored, A7xxH is worth another attempt."""
-    if status == 0x0000 or status == 0x0001 or status & 0xF000 == 0xB000:
+    """Class a C-STORE status.
+
+    Success and warnings are stored, and so is 0111H: the peer has that very instance. A7xxH and
+    0110H, which archives answer for any trouble of their own, are worth another attempt.
+    """
+    if status in _STORED or status & 0xF000 == 0xB000:
         return SendOutcome.STORED
-    return SendOutcome.BUSY if status & 0xFF00 == 0xA700 else SendOutcome.REFUSED
+    is_passing = status == _PROCESSING_FAILURE or status & 0xFF00 == 0xA700
+    return SendOutcome.BUSY if is_passing else SendOutcome.REFUSED
 
 
 def _entity(calling_ae: str) -> AE:
@@ -170,7 +194,12 @@ def _entity(calling_ae: str) -> AE:
 
 @contextmanager
 def _association(entity: AE, node: DimseNode) -> Iterator[Association]:
-    association = entity.associate(node.host, node.port, ae_title=node.ae_title)
+    association = entity.associate(
+        node.host,
+        node.port,
+        ae_title=node.ae_title,
+        evt_handlers=[(evt.EVT_CONN_CLOSE, _wake_sender)],
+    )
     if association.is_rejected:
         answer = cast(A_ASSOCIATE, association.acceptor.primitive)
         message = f"{_name(node)} rejected the association: {answer.reason_str}"
@@ -182,6 +211,11 @@ def _association(entity: AE, node: DimseNode) -> Iterator[Association]:
     finally:
         if association.is_established:
             association.release()
+
+
+def _wake_sender(event: Event) -> None:
+    """End the wait for a response that cannot come: pynetdicom would wait out its timeout."""
+    event.assoc.dimse.msg_queue.put((None, None))
 
 
 def _name(node: DimseNode) -> str:

@@ -9,18 +9,14 @@ from alembic import command
 from alembic.config import Config
 from sqlalchemy import Connection, Engine, create_engine, event, text
 from sqlalchemy.engine.interfaces import DBAPIConnection
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import DatabaseError, IntegrityError, ProgrammingError
 from sqlalchemy.pool import ConnectionPoolEntry
 
-from gateway.errors import Transient
+from gateway.errors import StoreUnavailable
 
 _MIGRATIONS = Path(__file__).parent / "migrations"
 _BUSY_TIMEOUT_SECONDS = 30
 _MIGRATION_LOCK = 7_015_201
-
-
-class DatabaseUnavailable(Transient):
-    """The index database did not take a transaction."""
 
 
 class Database:
@@ -65,8 +61,10 @@ class Database:
 def _wrapped() -> Iterator[None]:
     try:
         yield
-    except OperationalError as error:
-        raise DatabaseUnavailable(f"the index did not take a transaction: {error.orig}") from error
+    except DatabaseError as error:
+        if isinstance(error, IntegrityError | ProgrammingError):
+            raise
+        raise StoreUnavailable(f"the index did not take a transaction: {error.orig}") from error
 
 
 def _engine(url: str) -> Engine:

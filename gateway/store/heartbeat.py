@@ -11,7 +11,7 @@ from typing import Any
 
 import structlog
 
-from gateway.store.database import DatabaseUnavailable
+from gateway.errors import StoreUnavailable
 from gateway.store.processes import HEARTBEAT_SECONDS, ProcessIndex
 
 _log = structlog.get_logger()
@@ -56,7 +56,7 @@ class Lifetime:
                         self._identity.name, started_at=self._started_at, detail=self._detail
                     )
                 work()
-            except DatabaseUnavailable as error:
+            except StoreUnavailable as error:
                 _log.warning("index_busy", reason=str(error))
             self._stop.wait(every_seconds)
         _log.info("process_stopping")

@@ -4,7 +4,7 @@ import time
 from dataclasses import dataclass
 from enum import StrEnum
 
-from sqlalchemy import Connection, RowMapping, insert, select, update
+from sqlalchemy import Connection, RowMapping, func, insert, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from gateway.dicom.header import InstanceHeader
@@ -66,6 +66,7 @@ class InstanceIndex:
         """
         now = time.time()
         with self._database.writing() as connection:
+            _one_at_a_time(connection, header.sop_instance_uid)
             known = _contents(connection, header.sop_instance_uid)
             receipt = _receipt(known, stored.key)
             _touch_series(connection, header, origin, now, reopen=receipt is not Receipt.DUPLICATE)
@@ -144,6 +145,13 @@ def _close(connection: Connection, ids: list[str], ended: str) -> None:
     connection.execute(
         update(series).where(series.c.series_instance_uid.in_(touched)).values(last_activity_at=now)
     )
+
+
+def _one_at_a_time(connection: Connection, sop_instance_uid: str) -> None:
+    """Let the same instance on two associations follow each other; SQLite's writers always do."""
+    if connection.dialect.name == "postgresql":
+        key = func.hashtextextended(sop_instance_uid, 0)
+        connection.execute(select(func.pg_advisory_xact_lock(key)))
 
 
 def _contents(connection: Connection, sop_instance_uid: str) -> frozenset[str]:

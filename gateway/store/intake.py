@@ -45,17 +45,20 @@ class Intake:
         """
         try:
             self._objects.require_space()
-            header = self._checked_header(offer)
+            return self.keep_known(offer, self._admitted(offer, origin), origin)
         except StoreFull:
             self._counters.add("refused_store_full")
             raise
+
+    def _admitted(self, offer: Offer, origin: Origin) -> InstanceHeader:
+        try:
+            return self._checked_header(offer)
         except DataSetUnreadable as error:
             self._set_aside(offer, origin, error)
             raise
         except InstanceMismatch:
             self._counters.add("refused_instance_mismatch")
             raise
-        return self.keep_known(offer, header, origin)
 
     def keep_known(self, offer: Offer, header: InstanceHeader, origin: Origin) -> Receipt:
         """Keep an instance whose header is known; results may use the reserve."""

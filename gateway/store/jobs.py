@@ -82,6 +82,8 @@ class Job:
     """``{label, voxels, ml}`` of each segment that a model found."""
     timings_ms: dict[str, float] | None = None
     created_at: float = 0
+    queued_at: float = 0
+    """When it was queued, by its rule or again by a person."""
     updated_at: float = 0
 
 
@@ -135,6 +137,7 @@ class JobIndex:
         values = {
             "state": JobState.QUEUED,
             "generation": jobs.c.generation + 1,
+            "queued_at": time.time(),
             "attempts": 0,
             "error": "",
         }
@@ -199,6 +202,7 @@ def add_jobs(connection: Connection, new: Sequence[Job]) -> None:
                 segments=[],
                 timings_ms={},
                 created_at=now,
+                queued_at=now,
                 updated_at=now,
             )
             .on_conflict_do_nothing()
@@ -224,5 +228,6 @@ def _job(row: RowMapping) -> Job:
         segments=tuple(row["segments"]),
         timings_ms=row["timings_ms"],
         created_at=row["created_at"],
+        queued_at=row["queued_at"],
         updated_at=row["updated_at"],
     )

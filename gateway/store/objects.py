@@ -1,5 +1,6 @@
 """Instances as files, named by digest, durable before they are visible."""
 
+import errno
 import hashlib
 import os
 import shutil
@@ -11,7 +12,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from gateway.dicom.part10 import file_header, seek_data_set
-from gateway.errors import StoreFull
+from gateway.errors import StoreFull, StoreUnavailable
 
 _GIGABYTE = 10**9
 
@@ -118,7 +119,14 @@ class ObjectStore:
             _fsync_folder(target.parent)
         except OSError as error:
             spooled.unlink(missing_ok=True)
-            raise StoreFull(f"the object store took no more bytes: {error.strerror}") from error
+            raise store_error(error) from error
+
+
+def store_error(error: OSError) -> StoreFull | StoreUnavailable:
+    """Return what an error of the file system means to a sender."""
+    is_full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+    kind = StoreFull if is_full else StoreUnavailable
+    return kind(f"the object store took no more bytes: {error.strerror}")
 
 
 def _object_key(sop_instance_uid: str, transfer_syntax_uid: str, sha256: str) -> str:

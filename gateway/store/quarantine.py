@@ -5,6 +5,8 @@ import time
 import uuid
 from pathlib import Path
 
+from gateway.store.objects import store_error
+
 
 class Quarantine:
     """A folder of refused bytes, each with a note beside it."""
@@ -14,9 +16,18 @@ class Quarantine:
         self._folder.mkdir(parents=True, exist_ok=True)
 
     def set_aside(self, content: bytes, note: dict[str, str]) -> Path:
-        """Write bytes and the reason of their refusal; return where they lie."""
+        """Write bytes and the reason of their refusal; return where they lie.
+
+        Raises:
+            StoreFull, StoreUnavailable: the file system took no more; nothing is left there.
+        """
         name = f"{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}-{uuid.uuid4().hex[:12]}"
         path = self._folder / f"{name}.bin"
-        path.write_bytes(content)
-        (self._folder / f"{name}.json").write_text(json.dumps(note, indent=2) + "\n")
+        try:
+            path.write_bytes(content)
+            path.with_suffix(".json").write_text(json.dumps(note, indent=2) + "\n")
+        except OSError as error:
+            path.unlink(missing_ok=True)
+            path.with_suffix(".json").unlink(missing_ok=True)
+            raise store_error(error) from error
         return path

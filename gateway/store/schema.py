@@ -114,6 +114,7 @@ jobs = Table(
     Column("segments", JSON, nullable=False),
     Column("timings_ms", JSON, nullable=False),
     Column("created_at", Float, nullable=False),
+    Column("queued_at", Float, nullable=False),
     Column("updated_at", Float, nullable=False),
 )
 

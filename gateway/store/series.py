@@ -12,7 +12,16 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import Connection, RowMapping, Select, exists, func, select, update
+from sqlalchemy import (
+    Connection,
+    RowMapping,
+    Select,
+    exists,
+    func,
+    literal_column,
+    select,
+    update,
+)
 from sqlalchemy.dialects import postgresql, sqlite
 
 from gateway.errors import NotFound
@@ -127,25 +136,17 @@ class SeriesIndex:
 
     def state_counts(self) -> dict[str, int]:
         """Return how many series are in each state."""
-        statement = _described().subquery()
+        described = _described().subquery()
+        state = (
+            described.c.receiving.label("receiving"),
+            described.c.routed.label("routed"),
+            (described.c.open_jobs > literal_column("0")).label("has_open"),
+            (described.c.bad_jobs > literal_column("0")).label("has_bad"),
+        )
+        counts = dict.fromkeys(map(str, SeriesState), 0)
         with self._database.reading() as connection:
-            rows = connection.execute(
-                select(
-                    statement.c.receiving,
-                    statement.c.routed,
-                    statement.c.open_jobs > 0,
-                    statement.c.bad_jobs > 0,
-                    func.count(),
-                ).group_by(
-                    statement.c.receiving,
-                    statement.c.routed,
-                    statement.c.open_jobs > 0,
-                    statement.c.bad_jobs > 0,
-                )
-            )
-            counts = dict.fromkeys(map(str, SeriesState), 0)
-            for receiving, routed, has_open, has_bad, number in rows:
-                counts[_state(receiving, routed, has_open, has_bad)] += number
+            for *facts, number in connection.execute(select(*state, func.count()).group_by(*state)):
+                counts[_state(*facts)] += number
         return counts
 
 
@@ -155,10 +156,14 @@ def record_decision(
     revision: int,
     rules_digest: str,
     decision: list[dict[str, Any]],
-) -> None:
-    """Note in a running transaction what the rules said of a revision, once."""
+) -> bool:
+    """Note in a running transaction what the rules said of a revision.
+
+    The first decision stands: a repetition, by rules that may have changed since, changes
+    nothing. Returns whether this was the first.
+    """
     dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
-    connection.execute(
+    inserted = connection.execute(
         dialect.insert(decisions)
         .values(
             series_instance_uid=series_instance_uid,
@@ -171,9 +176,13 @@ def record_decision(
     )
     connection.execute(
         update(series)
-        .where(series.c.series_instance_uid == series_instance_uid)
+        .where(
+            series.c.series_instance_uid == series_instance_uid,
+            series.c.routed_revision < revision,
+        )
         .values(routed_revision=revision)
     )
+    return inserted.rowcount == 1
 
 
 def _described() -> Select[Any]:

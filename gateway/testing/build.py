@@ -68,5 +68,5 @@ def drawn_build(rng: np.random.Generator) -> Build:
         half_width=half_width,
         half_depth=half_depth,
         fat_mm=fat_mm,
-        contrast_hu=float(rng.choice([0.0, rng.uniform(60, 160), rng.uniform(160, 360)])),
+        contrast_hu=float(rng.choice([0.0, rng.uniform(40, 100), rng.uniform(100, 200)])),
     )

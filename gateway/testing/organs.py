@@ -155,7 +155,7 @@ def _bowel(rng: np.random.Generator, build: Build) -> list[Part]:
     for centre, radii in loops:
         turn = turned(about_z=rng.uniform(-40, 40), about_y=rng.uniform(-60, 60))
         inner = np.asarray(radii) - rng.uniform(2.0, 5.0)
-        content = rng.choice([rng.uniform(-10, 40), rng.uniform(100, 380)], p=[0.65, 0.35])
+        content = rng.choice([rng.uniform(-10, 40), rng.uniform(80, 220)], p=[0.75, 0.25])
         parts.append(soft(ellipsoid(centre, radii, turn), rng.uniform(30, 70)))
         parts.append(soft(ellipsoid(centre, inner, turn), content))
         if rng.random() < 0.55:

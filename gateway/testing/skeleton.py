@@ -41,8 +41,8 @@ def skeleton_parts(
 ) -> list[Part]:
     """Return the bones that fit a body and its cavity; ``wall_mm`` is the fat's thickness."""
     bones = Bones(
-        cortex_hu=float(rng.uniform(450, 1100)),
-        marrow_hu=float(rng.uniform(130, 330)),
+        cortex_hu=float(rng.uniform(600, 1200)),
+        marrow_hu=float(rng.uniform(220, 380)),
         cortex_mm=float(rng.uniform(1.2, 2.4)),
         spine_y=0.30 * body.section_at(0.0).b,
         bow_mm=float(rng.uniform(0, 9)),
@@ -162,7 +162,7 @@ def _sternum(bones: Bones, body: Loft, wall_mm: float) -> list[Part]:
     front = -body.section_at(110.0).b + wall_mm + 9.0
     plate = Superellipsoid(centre=(0.0, front, 112.0), radii=(21.0, 6.5, 72.0), exponent=3.0)
     core = Superellipsoid(centre=(0.0, front, 112.0), radii=(19.0, 4.8, 70.0), exponent=3.0)
-    return [bone(plate, bones.cortex_hu * 0.8), bone(core, bones.marrow_hu * 0.8)]
+    return [bone(plate, bones.cortex_hu * 0.8), bone(core, bones.marrow_hu * 0.9)]
 
 
 def _shoulders(rng: np.random.Generator, bones: Bones, body: Loft) -> list[Part]:

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from gateway.errors import StoreFull
+from gateway.errors import StoreFull, StoreUnavailable
 from gateway.store import NodeStore
 
 
@@ -29,9 +29,11 @@ class Readiness:
 
 def readiness(store: NodeStore) -> Readiness:
     """Return whether a receiver and a worker are alive and the disk is above the reserve."""
-    processes = {
-        process.name: "alive" if process.is_alive else "silent" for process in store.processes.all()
-    }
+    try:
+        known = store.processes.all()
+    except StoreUnavailable as error:
+        return Readiness(reasons=(str(error),), processes={})
+    processes = {process.name: "alive" if process.is_alive else "silent" for process in known}
     alive = {name.split("-")[0] for name, state in processes.items() if state == "alive"}
     reasons = [f"no {role} is alive" for role in ("receiver", "worker") if role not in alive]
     try:

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 
 from gateway.dimse import Outgoing, SendOutcome, SendResult, send
-from gateway.errors import PeerRefused
+from gateway.errors import NotFound, PeerRefused
 from gateway.settings import DimseNode, Node
 from gateway.store import Instance, Job, JobAction, JobState, NodeStore
 from gateway.workflow.attempt import Attempt
@@ -25,8 +25,11 @@ class Deliverer:
         Raises:
             PeerUnavailable: the node does not answer.
             PeerRefused: the node will not talk to this one, or is not one to send to.
+            NotFound: there is nothing to send.
         """
         wanted = self._wanted(job)
+        if not wanted:
+            raise NotFound(f"what job {job.id} is to send is no longer kept here")
         missing = [one for one in wanted if one.sop_instance_uid not in job.results]
         sent = self._send(job.node or "", missing)
         return summary(job.results, sent, total=len(wanted))

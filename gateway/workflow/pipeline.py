@@ -144,7 +144,7 @@ class Pipeline(DBOSConfiguredInstance):
 
     def _limited(self, job: Job, attempt: Attempt) -> Attempt:
         """Give up what waits for too long."""
-        is_over = self._patience(job).gives_up(job.attempts, time.time() - job.created_at)
+        is_over = self._patience(job).gives_up(job.attempts, time.time() - job.queued_at)
         if attempt.state is JobState.WAITING and is_over:
             return replace(attempt, state=JobState.DEAD, error=f"given up: {attempt.error}")
         return attempt

@@ -25,17 +25,20 @@ class Router:
         self._lock = threading.Lock()
 
     def route(self, series_instance_uid: str, revision: int) -> tuple[Job, ...]:
-        """Decide a revision of a series and enter its jobs; a repetition changes nothing."""
+        """Decide a revision of a series and enter its jobs; a repetition gives the same jobs."""
         with self._lock:
             rules = self._rules.current()
         series = self._store.series.get(series_instance_uid)
         decision = rules.decide(self._facts(series, rules))
         jobs = jobs_of(decision, series_instance_uid, revision)
         with self._store.database.writing() as connection:
-            add_jobs(connection, jobs)
-            record_decision(
+            is_first = record_decision(
                 connection, series_instance_uid, revision, rules.digest, decision.to_json()
             )
+            if is_first:
+                add_jobs(connection, jobs)
+        if not is_first:
+            return self._decided_before(series_instance_uid, revision)
         _log.info(
             "series_routed",
             series_instance_uid=series_instance_uid,
@@ -44,6 +47,13 @@ class Router:
             jobs=[job.id for job in jobs],
         )
         return jobs
+
+    def _decided_before(self, series_instance_uid: str, revision: int) -> tuple[Job, ...]:
+        return tuple(
+            job
+            for job in self._store.jobs.of_series(series_instance_uid)
+            if job.revision == revision and job.parent_id is None
+        )
 
     def _facts(self, series: Series, rules: RuleSet) -> SeriesFacts:
         instances = [

@@ -44,7 +44,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Phantom:
-    """A scanned phantom on disk."""
+    """A scanned phantom on disk, its files in the order of their positions."""
 
     folder: Path
     paths: list[Path]
@@ -77,6 +77,7 @@ def make_phantom(tmp_path: Path) -> MakePhantom:
         )
         images = scan(anatomy, acquisition, study=Study(seed=seed, study_id=str(seed)))
         folder = tmp_path / f"phantom-{seed}"
+        images.sort(key=lambda image: float(image.SliceLocation))
         return Phantom(
             folder=folder,
             paths=write_series(images, folder),

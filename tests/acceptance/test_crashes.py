@@ -98,12 +98,12 @@ def test_a_node_that_is_stopped_leaves_nothing_and_goes_on_at_the_next_start(
 
 def segmenting(job: dict[str, Any]) -> bool:
     """Tell whether a model works on the job."""
-    return job["action"] == "segment" and job["state"] == "running"
+    return bool(job["action"] == "segment" and job["state"] == "running")
 
 
 def delivering(job: dict[str, Any]) -> bool:
     """Tell whether the result waits for its node."""
-    return job["action"] == "deliver" and job["state"] in ("running", "waiting")
+    return bool(job["action"] == "deliver" and job["state"] in ("running", "waiting"))
 
 
 def during(node: Node, phantom: Phantom, is_it: Callable[[dict[str, Any]], bool]) -> None:

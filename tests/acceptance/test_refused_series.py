@@ -13,7 +13,7 @@ from tests.peers import raw
 from tests.peers.corpus import Corpus
 from tests.peers.node import MODELS, Node, Plan
 from tests.peers.orthanc import Orthanc
-from tests.peers.raw import read_part10
+from tests.peers.raw import to_send
 
 pytestmark = [pytest.mark.peers, pytest.mark.corpus]
 
@@ -68,7 +68,7 @@ def test_a_series_that_is_no_regular_grid_is_refused(
 ) -> None:
     paths = [path for path in corpus.folder(case.folder) if path.match(case.name)]
     head = dcmread(paths[0], stop_before_pixels=True)
-    answers = raw.send(site.node.dicom_port, [read_part10(path) for path in paths])
+    answers = raw.send(site.node.dicom_port, [to_send(path) for path in paths])
     assert {answer.status for answer in answers} == {0}, answers
 
     shown = site.node.wait_for(str(head.SeriesInstanceUID))
@@ -84,7 +84,7 @@ def test_a_series_that_is_no_regular_grid_is_refused(
 def test_the_reason_stands_in_what_a_person_reads(site: Site, corpus: Corpus) -> None:
     paths = corpus.folder("ct-ge-tilt-varspacing")
     head = dcmread(paths[0], stop_before_pixels=True)
-    raw.send(site.node.dicom_port, [read_part10(path) for path in paths])
+    raw.send(site.node.dicom_port, [to_send(path) for path in paths])
     site.node.wait_for(str(head.SeriesInstanceUID))
 
     text = site.node.run("series", "show", str(head.SeriesInstanceUID)).stdout
@@ -101,7 +101,7 @@ def test_a_missing_slice_is_named(site: Site, corpus: Corpus, tmp_path: Path) ->
     kept = [*by_position[:7], *by_position[8:]]
     series = str(_header(kept[0]).SeriesInstanceUID)
 
-    answers = raw.send(site.node.dicom_port, [read_part10(path) for path in kept])
+    answers = raw.send(site.node.dicom_port, [to_send(path) for path in kept])
 
     assert {answer.status for answer in answers} == {0}
     shown = site.node.wait_for(series)

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 from pydicom import dcmread
@@ -15,7 +16,7 @@ from tests.peers.corpus import Corpus, is_named
 from tests.peers.dcmtk import StoreScp, storescu
 from tests.peers.keeper import Keeper
 from tests.peers.node import Node, Peer, Plan
-from tests.peers.raw import Part10, read_part10, series_uid
+from tests.peers.raw import Part10, read_part10, series_uid, to_send
 
 pytestmark = [pytest.mark.peers, pytest.mark.corpus]
 
@@ -64,12 +65,16 @@ then:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Exchange:
-    """A running node, the peers that it forwards to, and what was sent by transfer syntax."""
+    """A running node, the peers that it forwards to, and by transfer syntax what was sent.
+
+    ``shown`` is what ``gateway series show`` says of each series once it is through.
+    """
 
     node: Node
     storescp: StoreScp
     keeper: Keeper
     sent: Mapping[str, list[Part10]]
+    shown: Mapping[str, dict[str, Any]]
 
 
 @pytest.fixture(scope="module")
@@ -91,14 +96,15 @@ def exchange(corpus: Corpus, tmp_path_factory: pytest.TempPathFactory) -> Iterat
             calling = "DCMTK" if uid in DCMTK_TAKES else "OTHER"
             answers = raw.send(node.dicom_port, sent[uid], calling=calling)
             assert {answer.status for answer in answers} == {0}, f"{NAMES[uid]}: {answers}"
-        yield Exchange(node=node, storescp=storescp, keeper=keeper, sent=sent)
+        shown = {uid: node.wait_for(series_uid(items[0])) for uid, items in sent.items()}
+        yield Exchange(node=node, storescp=storescp, keeper=keeper, sent=sent, shown=shown)
 
 
 @pytest.mark.parametrize("uid", NAMES, ids=list(NAMES.values()))
 def test_a_series_is_kept_byte_for_byte(exchange: Exchange, uid: str) -> None:
     sent = {item.sop_instance_uid: item for item in exchange.sent[uid]}
 
-    shown = exchange.node.wait_for(series_uid(next(iter(sent.values()))))
+    shown = exchange.shown[uid]
 
     assert {file["sop_instance_uid"] for file in shown["files"]} == set(sent)
     for file in shown["files"]:
@@ -112,23 +118,18 @@ def test_a_series_is_kept_byte_for_byte(exchange: Exchange, uid: str) -> None:
 
 @pytest.mark.parametrize("uid", NAMES, ids=list(NAMES.values()))
 def test_a_series_is_forwarded_unchanged(exchange: Exchange, uid: str) -> None:
-    sent = exchange.sent[uid]
+    jobs = exchange.shown[uid]["jobs"]
 
-    shown = exchange.node.wait_for(series_uid(sent[0]))
-
-    assert {job["state"] for job in shown["jobs"]} == {"done"}, shown["jobs"]
-    for item in sent:
+    assert {job["state"] for job in jobs} == {"done"}, jobs
+    for item in exchange.sent[uid]:
         assert exchange.keeper.received(item.sop_instance_uid) == [item]
 
 
 @pytest.mark.parametrize("uid", DCMTK_TAKES, ids=list(DCMTK_TAKES.values()))
 def test_dcmtk_receives_what_was_sent_bit_for_bit(exchange: Exchange, uid: str) -> None:
-    sent = exchange.sent[uid]
-    exchange.node.wait_for(series_uid(sent[0]))
-
     received = [read_part10(path) for path in exchange.storescp.files()]
 
-    for item in sent:
+    for item in exchange.sent[uid]:
         assert item in received
 
 
@@ -145,7 +146,8 @@ def test_what_storescu_sends_is_what_storescp_would_have_got(
 
     assert said.status == 0, said.text
     assert said.text.count("Status=0x0000") + said.text.count("(Success)") >= len(paths), said.text
-    exchange.node.wait_for(series_uid(expected[0]))
+    source = dcmread(paths[0], stop_before_pixels=True)
+    exchange.node.wait_for(str(source.SeriesInstanceUID))
     for item in expected:
         assert exchange.keeper.received(item.sop_instance_uid) == [item]
 
@@ -154,19 +156,19 @@ def series_in(corpus: Corpus, uid: str) -> list[Part10]:
     """Return up to four instances of one series in a transfer syntax, with all their UIDs."""
     paths = corpus.of_transfer_syntax(uid)
     if uid in PYDICOM_HAS:
-        path = get_testdata_file(PYDICOM_HAS[uid], download=False)
-        assert isinstance(path, str)
-        paths = [Path(path)]
+        found = get_testdata_file(PYDICOM_HAS[uid], download=False)
+        assert isinstance(found, str)
+        paths = [Path(found)]
     assert paths, f"neither the corpus nor pydicom has an instance in {uid}"
     complete = [path for path in paths if is_named(dcmread(path, stop_before_pixels=True))]
     first = (complete or corpus.named(paths[:1], f"syntax-{uid}"))[0]
     series = dcmread(first, stop_before_pixels=True).SeriesInstanceUID
-    found = {}
+    items: dict[str, Part10] = {}
     for path in [first, *complete]:
         if dcmread(path, stop_before_pixels=True).SeriesInstanceUID == series:
-            item = read_part10(path)
-            found.setdefault(item.sop_instance_uid, item)
-    return list(found.values())[:4]
+            item = to_send(path)
+            items.setdefault(item.sop_instance_uid, item)
+    return list(items.values())[:4]
 
 
 def renamed(item: Part10, number: int) -> Part10:

@@ -1,6 +1,7 @@
 """Real DICOM from the folder that GATEWAY_TEST_DATA names, through its MANIFEST.tsv."""
 
 import csv
+import re
 import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,6 +10,8 @@ from pathlib import Path
 from pydicom import dcmread
 from pydicom.dataset import Dataset
 
+_NAMES = ("SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID")
+_UID = re.compile(rb"[0-9.]+\0?")
 _NAMESPACE = uuid.UUID("cb2ff1a6-0c3a-4b1e-8d84-7b2f0f3a5c11")
 
 
@@ -57,9 +60,14 @@ def made_uid(*parts: str) -> str:
 
 
 def is_named(instance: Dataset) -> bool:
-    """Tell whether a data set has the UIDs that every instance must have."""
-    keywords = ("SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID")
-    return all(instance.get(keyword) for keyword in keywords)
+    """Tell whether a data set has the UIDs that every instance must have, all well formed."""
+    return all(_UID.fullmatch(_raw(instance, keyword)) for keyword in _NAMES)
+
+
+def _raw(instance: Dataset, keyword: str) -> bytes:
+    """Return an element's bytes as they stand in the file."""
+    value = instance.get_item(keyword).value if keyword in instance else b""
+    return value if isinstance(value, bytes) else str(value or "").encode()
 
 
 def _named(source: Path, target: Path, name: str, values: dict[str, str]) -> Path:

@@ -268,6 +268,7 @@ class Node:
             f"receivers = {plan.receivers}\nallow = [{allow}]\n"
             f"quiet_seconds = {plan.quiet_seconds}\nidle_seconds = {plan.idle_seconds}\n",
             f"[web]\nport = {self.web_port}\n",
+            "[delivery]\nfirst_retry_seconds = 0.5\nlongest_retry_seconds = 2\n",
             *(
                 f'[nodes.{name}]\nkind = "dimse"\nae_title = "{peer.ae_title}"\n'
                 f'host = "127.0.0.1"\nport = {peer.port}\n'

@@ -124,7 +124,7 @@ class Orthanc:
         except OSError:
             return False
 
-    def _json(self, method: str, path: str, body: object) -> Any:
+    def _json(self, method: str, path: str, body: object = b"") -> Any:
         content = body if isinstance(body, bytes) else json.dumps(body).encode()
         status, _, answer = self._request(method, path, content, {})
         assert status == 200, f"{method} {path} answered {status}: {answer[:500]!r}"

@@ -8,6 +8,7 @@ from tempfile import NamedTemporaryFile, TemporaryDirectory
 
 from pydicom import dcmread
 from pydicom.dataset import FileMetaDataset
+from pydicom.filebase import DicomBytesIO
 from pydicom.filereader import read_dataset
 from pydicom.filewriter import write_file_meta_info
 from pydicom.uid import UID
@@ -44,6 +45,21 @@ def read_part10(path: Path) -> Part10:
             transfer_syntax_uid=str(meta.TransferSyntaxUID),
             data_set=file.read(),
         )
+
+
+def to_send(path: Path) -> Part10:
+    """Read a file as a sender does: its name is what its data set says.
+
+    Some de-identification tools change only one of the two names.
+    """
+    item = read_part10(path)
+    instance = dcmread(path, stop_before_pixels=True)
+    return Part10(
+        sop_class_uid=str(instance.SOPClassUID),
+        sop_instance_uid=str(instance.SOPInstanceUID),
+        transfer_syntax_uid=item.transfer_syntax_uid,
+        data_set=item.data_set,
+    )
 
 
 def send(port: int, objects: Sequence[Part10], *, calling: str = "MODALITY") -> list[Answer]:
@@ -88,8 +104,9 @@ def as_file(item: Part10) -> Iterator[Path]:
     """Write an object as a DICOM file that goes away."""
     with NamedTemporaryFile(suffix=".dcm") as file:
         file.write(bytes(128) + b"DICM")
-        write_file_meta_info(file, _meta(item), enforce_standard=False)
-        file.write(item.data_set)
+        meta = DicomBytesIO()
+        write_file_meta_info(meta, _meta(item), enforce_standard=False)
+        file.write(meta.getvalue() + item.data_set)
         file.flush()
         yield Path(file.name)
 

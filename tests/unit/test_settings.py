@@ -218,7 +218,7 @@ class TestMistakes:
                 "[dimse]\nbind = '127.0.0.1'\nprot = 104\n",
                 "gateway.toml:3:1: unknown key `prot`; did you mean `port`?",
             ),
-            ("[dmise]\n", "gateway.toml:1:2: unknown key `dmise`; did you mean `dimse`?"),
+            ("[dmise]\n", "gateway.toml:1:1: unknown key `dmise`; did you mean `dimse`?"),
             (
                 "[nodes.pacs]\nkind = 'dimse'\nae_titel = 'P'\nae_title = 'P'\nhost = 'h'\n",
                 "gateway.toml:3:1: unknown key `ae_titel`; did you mean `ae_title`?",
@@ -230,7 +230,7 @@ class TestMistakes:
             ("[dimse]\nport = 70000\n", "gateway.toml:2:1: port: must be at most 65535, not 70000"),
             (
                 "[nodes.pacs]\nkind = 'dimse'\nae_title = 'PACS'\n",
-                "gateway.toml:1:8: the key `host` is missing",
+                "gateway.toml:1:1: the key `host` is missing",
             ),
             (
                 "[web]\nport = [8080]\n",

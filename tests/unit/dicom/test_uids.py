@@ -45,7 +45,21 @@ def test_texts_that_name_an_object(text: str) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["", ".", "1.", ".1", "1..2", "1.2 ", "1.2\n", "1.2\0", "1.a", "../1", "1/2", "١.٢", "1" * 65],
+    [
+        "",
+        ".",
+        "1.",
+        ".1",
+        "1..2",
+        "1.2 ",
+        "1.2\n",
+        "1.2\0",
+        "1.a",
+        "../1",
+        "1/2",
+        "1.\N{ARABIC-INDIC DIGIT TWO}",
+        "1" * 65,
+    ],
 )
 def test_texts_that_name_none(text: str) -> None:
     assert not is_uid(text)

@@ -35,7 +35,7 @@ ODD_PRIVATE_ELEMENT = struct.pack("<HH2s2xI", 0x7FE1, 0x1001, b"OB", 5) + b"\x01
 def encoded(
     transfer_syntax_uid: str = EXPLICIT,
     *,
-    change: Callable[[Dataset], object] = lambda _: None,
+    change: Callable[[Dataset], object] | None = None,
     **values: str,
 ) -> bytes:
     """Encode a small CT data set; ``values`` overwrite attributes."""
@@ -50,7 +50,8 @@ def encoded(
     data_set.SeriesDescription = "Abdomen"
     for keyword, value in values.items():
         setattr(data_set, keyword, value)
-    change(data_set)
+    if change is not None:
+        change(data_set)
     buffer = BytesIO()
     write_dataset_to(buffer, data_set, transfer_syntax_uid)
     content = buffer.getvalue()
@@ -87,6 +88,7 @@ def offer(
             SOPClassUID=sop_class_uid,
             SOPInstanceUID=sop_instance_uid,
             SeriesInstanceUID=series,
+            change=None,
             **values,
         ),
         transfer_syntax_uid=transfer_syntax_uid,

@@ -94,6 +94,7 @@ def upgrade() -> None:
         sa.Column("segments", sa.JSON, nullable=False),
         sa.Column("timings_ms", sa.JSON, nullable=False),
         sa.Column("created_at", sa.Float, nullable=False),
+        sa.Column("queued_at", sa.Float, nullable=False),
         sa.Column("updated_at", sa.Float, nullable=False),
     )
     op.create_table(

@@ -1,0 +1,118 @@
+"""The index database: migrated once, durable, and never a driver's error."""
+
+import sqlite3
+import threading
+from pathlib import Path
+
+import pytest
+from sqlalchemy import create_engine, inspect, text
+from sqlalchemy.exc import OperationalError
+
+from gateway.settings import Settings
+from gateway.store import NodeStore
+from gateway.errors import StoreUnavailable
+from gateway.store.database import Database
+from gateway.store.schema import metadata
+
+
+def test_an_upgrade_makes_exactly_the_tables_of_the_schema(node_settings: Settings) -> None:
+    node_settings.node.data_dir.mkdir()
+    database = Database(node_settings.index_url)
+    database.upgrade()
+    database.close()
+
+    engine = create_engine(node_settings.index_url)
+    found = inspect(engine)
+    assert set(found.get_table_names()) == {*metadata.tables, "alembic_version"}
+    for table in metadata.sorted_tables:
+        columns = {column["name"]: column["nullable"] for column in found.get_columns(table.name)}
+        assert columns == {column.name: column.nullable for column in table.columns}
+        assert {index["name"] for index in found.get_indexes(table.name)} >= {
+            index.name for index in table.indexes
+        }
+    engine.dispose()
+
+
+def test_a_second_upgrade_changes_nothing(store: NodeStore) -> None:
+    store.counters.add("kept")
+    store.database.upgrade()
+    store.database.upgrade()
+    assert store.counters.all() == {"kept": 1}
+
+
+def test_threads_that_count_lose_nothing(store: NodeStore) -> None:
+    def work() -> None:
+        for _ in range(20):
+            store.counters.add("counted")
+
+    threads = [threading.Thread(target=work) for _ in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert store.counters.all() == {"counted": 120}
+
+
+def test_a_transaction_that_fails_leaves_nothing(store: NodeStore) -> None:
+    def half() -> None:
+        with store.database.writing() as connection:
+            connection.execute(text("INSERT INTO counters VALUES ('half', 1)"))
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        half()
+    assert store.counters.all() == {}
+
+
+def test_readers_see_one_state_of_the_index_while_others_write(store: NodeStore) -> None:
+    store.counters.add("a")
+    with store.database.reading() as connection:
+        count = text("SELECT value FROM counters WHERE name = 'a'")
+        before = connection.execute(count).scalar()
+        store.counters.add("a")
+        assert connection.execute(count).scalar() == before
+    assert store.counters.all() == {"a": 2}
+
+
+def test_a_commit_outlives_a_power_cut(tmp_path: Path) -> None:
+    database = Database(f"sqlite:///{tmp_path / 'index.sqlite'}")
+    with database.writing() as connection:
+        assert connection.execute(text("PRAGMA synchronous")).scalar() == 2
+        assert connection.execute(text("PRAGMA journal_mode")).scalar() == "wal"
+        assert connection.execute(text("PRAGMA foreign_keys")).scalar() == 1
+    database.close()
+
+
+def test_an_unreachable_database_is_worth_another_attempt(tmp_path: Path) -> None:
+    database = Database(f"sqlite:///{tmp_path / 'no' / 'such' / 'folder' / 'index.sqlite'}")
+    with pytest.raises(StoreUnavailable, match="did not take a transaction") as unavailable:
+        database.upgrade()
+    assert unavailable.value.retry_helps
+    assert isinstance(unavailable.value.__cause__, OperationalError)
+    database.close()
+
+
+def test_a_database_that_is_no_database_is_an_error_of_the_gateway(tmp_path: Path) -> None:
+    (tmp_path / "index.sqlite").write_bytes(b"this is not a database" * 100)
+    database = Database(f"sqlite:///{tmp_path / 'index.sqlite'}")
+    with pytest.raises(StoreUnavailable):
+        database.upgrade()
+    database.close()
+
+
+def test_a_writer_waits_for_another_programs_transaction(tmp_path: Path) -> None:
+    path = tmp_path / "index.sqlite"
+    database = Database(f"sqlite:///{path}")
+    database.upgrade()
+    held = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+    held.execute("BEGIN IMMEDIATE")
+    release = threading.Timer(0.3, lambda: held.execute("COMMIT"))
+    release.start()
+
+    with database.writing() as connection:
+        connection.execute(text("INSERT INTO counters VALUES ('waited', 1)"))
+
+    release.join()
+    held.close()
+    database.close()

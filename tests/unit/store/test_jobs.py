@@ -1,0 +1,182 @@
+"""Jobs: from queued to their end, once, unless a person says again."""
+
+import time
+
+import pytest
+
+from gateway.errors import NotFound
+from gateway.store import Job, JobAction, JobState, NodeStore
+
+
+def job(name: str = "a", action: JobAction = JobAction.FORWARD) -> Job:
+    return Job(
+        id=name,
+        series_instance_uid="2.25.2",
+        revision=1,
+        rule="r",
+        action=action,
+        node="pacs",
+        send_to=("pacs", "vna"),
+    )
+
+
+OPEN = (JobState.QUEUED, JobState.RUNNING, JobState.WAITING)
+ENDED = (JobState.DONE, JobState.REFUSED, JobState.DEAD)
+
+
+def brought_to(store: NodeStore, state: JobState) -> None:
+    """Enter a job and bring it to a state."""
+    store.jobs.add([job()])
+    if state is not JobState.QUEUED:
+        store.jobs.started("a")
+    if state not in (JobState.QUEUED, JobState.RUNNING):
+        store.jobs.ended("a", state, error="why")
+    assert store.jobs.get("a").state is state
+
+
+def test_a_new_job_is_queued_as_it_was_described(store: NodeStore) -> None:
+    store.jobs.add([job()])
+
+    found = store.jobs.get("a")
+
+    assert (found.state, found.attempts, found.generation) == (JobState.QUEUED, 0, 0)
+    assert (found.rule, found.node, found.send_to) == ("r", "pacs", ("pacs", "vna"))
+    assert abs(found.created_at - time.time()) < 60
+
+
+@pytest.mark.parametrize("state", [*OPEN, *ENDED])
+def test_entering_a_job_again_leaves_it_as_it_is(store: NodeStore, state: JobState) -> None:
+    brought_to(store, state)
+    before = store.jobs.get("a")
+    store.jobs.add([job()])
+    assert store.jobs.get("a") == before
+
+
+@pytest.mark.parametrize("state", OPEN)
+def test_an_open_job_starts_and_counts_the_attempt(store: NodeStore, state: JobState) -> None:
+    brought_to(store, state)
+    before = store.jobs.get("a").attempts
+
+    started = store.jobs.started("a")
+
+    assert started is not None
+    assert (started.state, started.attempts) == (JobState.RUNNING, before + 1)
+
+
+@pytest.mark.parametrize("state", ENDED)
+def test_an_ended_job_does_not_start(store: NodeStore, state: JobState) -> None:
+    brought_to(store, state)
+    assert store.jobs.started("a") is None
+    assert store.jobs.get("a").state is state
+
+
+def test_an_end_keeps_what_the_attempt_gave(store: NodeStore) -> None:
+    brought_to(store, JobState.RUNNING)
+    segments = [{"label": "Lung", "voxels": 3, "ml": 1.5}]
+
+    store.jobs.ended(
+        "a", JobState.DONE, results=["1.2.3"], segments=segments, timings_ms={"infer": 2.5}
+    )
+
+    found = store.jobs.get("a")
+    assert (found.state, found.results, found.segments) == (
+        JobState.DONE,
+        ("1.2.3",),
+        tuple(segments),
+    )
+    assert found.timings_ms == {"infer": 2.5}
+
+
+@pytest.mark.parametrize("state", ENDED)
+def test_what_has_ended_does_not_end_otherwise(store: NodeStore, state: JobState) -> None:
+    brought_to(store, state)
+    for other in JobState:
+        store.jobs.ended("a", other, error="later")
+    assert store.jobs.get("a").state is state
+    assert store.jobs.get("a").error == "why"
+
+
+@pytest.mark.parametrize("state", OPEN)
+def test_a_cancelled_job_stays_cancelled(store: NodeStore, state: JobState) -> None:
+    brought_to(store, state)
+
+    assert store.jobs.cancel("a")
+
+    store.jobs.ended("a", JobState.DONE)
+    assert store.jobs.started("a") is None
+    found = store.jobs.get("a")
+    assert (found.state, found.error) == (JobState.DEAD, "cancelled by an operator")
+
+
+@pytest.mark.parametrize("state", ENDED)
+def test_what_has_ended_cannot_be_cancelled(store: NodeStore, state: JobState) -> None:
+    brought_to(store, state)
+    assert not store.jobs.cancel("a")
+    assert store.jobs.get("a").state is state
+
+
+@pytest.mark.parametrize("state", [JobState.REFUSED, JobState.DEAD])
+def test_a_retry_is_a_new_generation_with_a_clean_slate(store: NodeStore, state: JobState) -> None:
+    brought_to(store, state)
+
+    assert store.jobs.retry("a")
+
+    found = store.jobs.get("a")
+    assert (found.state, found.generation) == (JobState.QUEUED, 1)
+    assert (found.attempts, found.error) == (0, "")
+    assert store.jobs.retried() == (found,)
+    store.jobs.started("a")
+    assert store.jobs.retried() == ()
+
+
+@pytest.mark.parametrize("state", [*OPEN, JobState.DONE])
+def test_only_what_ended_badly_is_retried(store: NodeStore, state: JobState) -> None:
+    brought_to(store, state)
+    assert not store.jobs.retry("a")
+    assert store.jobs.get("a").generation == 0
+
+
+def test_a_retry_keeps_what_a_peer_confirmed_already(store: NodeStore) -> None:
+    store.jobs.add([job()])
+    store.jobs.ended("a", JobState.DEAD, results=["1.2.3"])
+    store.jobs.retry("a")
+    assert store.jobs.get("a").results == ("1.2.3",)
+
+
+def test_a_retried_jobs_age_counts_from_the_retry(store: NodeStore) -> None:
+    """Otherwise a delivery given up after days is given up again at its first busy answer."""
+    brought_to(store, JobState.DEAD)
+    before = store.jobs.get("a").created_at
+    time.sleep(0.01)
+    store.jobs.retry("a")
+    assert store.jobs.get("a").created_at > before
+
+
+def test_jobs_are_listed_newest_first_and_by_state(store: NodeStore) -> None:
+    for name in ("a", "b", "c"):
+        store.jobs.add([job(name)])
+        time.sleep(0.002)
+    store.jobs.ended("b", JobState.DONE)
+
+    assert [one.id for one in store.jobs.all()] == ["c", "b", "a"]
+    assert [one.id for one in store.jobs.all(state=JobState.QUEUED)] == ["c", "a"]
+    assert [one.id for one in store.jobs.all(limit=1)] == ["c"]
+    assert [one.id for one in store.jobs.of_series("2.25.2")] == ["a", "b", "c"]
+
+
+def test_counts_are_by_action_and_state(store: NodeStore) -> None:
+    store.jobs.add([job("a"), job("b"), job("c", JobAction.SEGMENT)])
+    store.jobs.ended("b", JobState.DEAD)
+    assert store.jobs.state_counts() == {
+        ("forward", "queued"): 1,
+        ("forward", "dead"): 1,
+        ("segment", "queued"): 1,
+    }
+
+
+def test_an_unknown_job_is_not_found(store: NodeStore) -> None:
+    with pytest.raises(NotFound, match="no job nonesuch is known"):
+        store.jobs.get("nonesuch")
+    assert store.jobs.started("nonesuch") is None
+    assert not store.jobs.cancel("nonesuch")
+    assert not store.jobs.retry("nonesuch")

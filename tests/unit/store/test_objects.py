@@ -1,0 +1,191 @@
+"""Instances as files: the bytes exactly, durable before they are visible, never half of one."""
+
+import hashlib
+import os
+import resource
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from pydicom import dcmread
+
+from gateway.errors import StoreFull
+from gateway.store.objects import ObjectStore, StoredObject
+from tests.unit.store.samples import CT, EXPLICIT, IMPLICIT, ODD_PRIVATE_ELEMENT, encoded
+
+
+@pytest.fixture
+def objects(tmp_path: Path) -> ObjectStore:
+    return ObjectStore(tmp_path, reserve_gb=0)
+
+
+def keep(objects: ObjectStore, data_set: bytes, uid: str = "2.25.3") -> StoredObject:
+    return objects.keep(
+        data_set, sop_class_uid=CT, sop_instance_uid=uid, transfer_syntax_uid=EXPLICIT
+    )
+
+
+def files(root: Path, folder: str) -> list[Path]:
+    return sorted(path for path in (root / folder).rglob("*") if path.is_file())
+
+
+@contextmanager
+def no_file_longer_than(length: int) -> Iterator[None]:
+    """Make writes beyond a length fail, as a full disk does."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (length, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+@pytest.mark.parametrize(
+    "data_set",
+    [encoded(), encoded() + ODD_PRIVATE_ELEMENT, b"", b"not DICOM at all", os.urandom(3_000_001)],
+    ids=["plain", "odd-length", "empty", "garbage", "large"],
+)
+def test_the_data_set_comes_back_byte_for_byte(objects: ObjectStore, data_set: bytes) -> None:
+    stored = keep(objects, data_set)
+
+    with objects.open_data_set(stored.key) as file:
+        assert file.read() == data_set
+    assert stored.sha256 == hashlib.sha256(data_set).hexdigest()
+    assert stored.size_bytes == len(data_set)
+
+
+def test_what_is_kept_is_a_dicom_file(objects: ObjectStore) -> None:
+    read = dcmread(objects.path(keep(objects, encoded()).key))
+    assert read.SeriesDescription == "Abdomen"
+    assert read.file_meta.MediaStorageSOPInstanceUID == "2.25.3"
+
+
+def test_the_same_content_is_one_file(objects: ObjectStore, tmp_path: Path) -> None:
+    first = keep(objects, encoded())
+    before = objects.path(first.key).stat()
+
+    assert keep(objects, encoded()) == first
+
+    assert files(tmp_path, "objects") == [objects.path(first.key)]
+    assert objects.path(first.key).stat() == before
+
+
+def test_what_differs_in_any_part_is_a_file_of_its_own(
+    objects: ObjectStore, tmp_path: Path
+) -> None:
+    keep(objects, encoded())
+    keep(objects, encoded(), uid="2.25.4")
+    keep(objects, encoded() + b"\0")
+    objects.keep(
+        encoded(), sop_class_uid=CT, sop_instance_uid="2.25.3", transfer_syntax_uid=IMPLICIT
+    )
+    assert len(files(tmp_path, "objects")) == 4
+
+
+def test_no_name_comes_from_outside(objects: ObjectStore, tmp_path: Path) -> None:
+    stored = keep(objects, encoded(), uid="../../../escaped")
+    path = objects.path(stored.key)
+    assert path.parent.parent == tmp_path / "objects"
+    assert set(path.stem) <= set("0123456789abcdef")
+
+
+def test_a_file_is_durable_before_it_is_visible_and_its_name_before_it_is_reported(
+    objects: ObjectStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced: list[tuple[Path, int, bool]] = []
+    real = os.fsync
+
+    def recording(descriptor: int) -> None:
+        real(descriptor)
+        path = Path(os.readlink(f"/proc/self/fd/{descriptor}"))
+        synced.append((path, os.fstat(descriptor).st_size, bool(files(tmp_path, "objects"))))
+
+    monkeypatch.setattr(os, "fsync", recording)
+
+    stored = keep(objects, encoded())
+
+    (content, length, seen_early), (folder, _, seen_late) = synced
+    kept = objects.path(stored.key)
+    assert content.parent == tmp_path / "spool"
+    assert length == kept.stat().st_size
+    assert not seen_early
+    assert folder == kept.parent
+    assert seen_late
+
+
+def test_a_repeated_content_is_reported_only_after_its_name_is_durable(
+    objects: ObjectStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept = objects.path(keep(objects, encoded()).key)
+    synced: list[str] = []
+    real = os.fsync
+
+    def recording(descriptor: int) -> None:
+        real(descriptor)
+        synced.append(os.readlink(f"/proc/self/fd/{descriptor}"))
+
+    monkeypatch.setattr(os, "fsync", recording)
+
+    keep(objects, encoded())
+
+    assert synced == [str(kept.parent)]
+
+
+def test_a_full_disk_is_told_and_leaves_nothing(objects: ObjectStore, tmp_path: Path) -> None:
+    with no_file_longer_than(10_000), pytest.raises(StoreFull, match="took no more bytes"):
+        keep(objects, bytes(100_000))
+
+    assert files(tmp_path, "spool") == []
+    assert files(tmp_path, "objects") == []
+    assert keep(objects, bytes(100_000)).size_bytes == 100_000
+
+
+def test_below_the_reserve_nothing_new_is_let_in(tmp_path: Path) -> None:
+    with pytest.raises(StoreFull, match=r"GB free is less than the reserve of .*node\.reserve_gb"):
+        ObjectStore(tmp_path, reserve_gb=10_000_000).require_space()
+
+
+def test_above_the_reserve_there_is_space(objects: ObjectStore) -> None:
+    objects.require_space()
+    assert objects.free_bytes() > 0
+
+
+def test_what_a_killed_receiver_left_half_written_is_swept(
+    objects: ObjectStore, tmp_path: Path
+) -> None:
+    stored = keep(objects, encoded())
+    (tmp_path / "spool" / "half").write_bytes(b"half")
+    (tmp_path / "spool" / "none").write_bytes(b"")
+
+    assert objects.sweep_spool() == 2
+
+    assert files(tmp_path, "spool") == []
+    assert objects.path(stored.key).is_file()
+    assert objects.sweep_spool() == 0
+
+
+def test_many_threads_with_the_same_content_make_one_whole_file(
+    objects: ObjectStore, tmp_path: Path
+) -> None:
+    data_set = os.urandom(200_000)
+    together = threading.Barrier(8)
+    kept: list[StoredObject] = []
+
+    def work() -> None:
+        together.wait()
+        kept.append(keep(objects, data_set))
+
+    threads = [threading.Thread(target=work) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert len(kept) == 8
+    assert len(set(kept)) == 1
+    assert len(files(tmp_path, "objects")) == 1
+    assert files(tmp_path, "spool") == []
+    with objects.open_data_set(kept[0].key) as file:
+        assert file.read() == data_set
