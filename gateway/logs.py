@@ -16,6 +16,19 @@ _BACKUPS = 5
 _CHATTY = ("aiohttp.access", "alembic", "asyncio", "dbos", "highdicom", "pydicom")
 
 
+def configure_command_logs() -> None:
+    """Let a command that people type print warnings and errors only, on standard error."""
+    logging.basicConfig(level=logging.ERROR, stream=sys.stderr, format="%(message)s")
+    structlog.configure(
+        processors=[
+            structlog.processors.add_log_level,
+            structlog.dev.ConsoleRenderer(colors=False),
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING),
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+    )
+
+
 def configure_logs(process: str, folder: Path | None) -> None:
     """Send every log line of this process to standard error, and to a file in ``folder``."""
     handlers: list[logging.Handler] = [logging.StreamHandler(sys.stderr)]

@@ -1,7 +1,7 @@
 """``gateway check``."""
 
 from gateway.cli.common import ConfigOption, read_settings
-from gateway.workflow import validated
+from gateway.workflow.validation import validated
 
 
 def check(config: ConfigOption = None) -> None:

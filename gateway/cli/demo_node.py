@@ -18,7 +18,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from gateway.cli.common import console
 from gateway.cli.transfer import files_under, outgoing_of
 from gateway.dimse import SendOutcome, send
-from gateway.errors import NotFound, PeerUnavailable, Permanent
+from gateway.errors import NotFound, PeerUnavailable, Permanent, StoreUnavailable
 from gateway.settings import DimseNode, Settings, load_settings
 from gateway.shipped import shipped
 from gateway.store import Job, JobAction, NodeStore, Series, SeriesState, open_store
@@ -224,7 +224,12 @@ class DemoNode:
             time.sleep(_POLL_SECONDS)
 
     def _is_ready(self) -> bool:
-        return {"receiver-0", "web", "worker"} <= {one.name for one in self._store.processes.all()}
+        try:
+            known = {process.name for process in self._store.processes.all()}
+        except StoreUnavailable:
+            # The index is there before its first migration has run.
+            return False
+        return {"receiver-0", "web", "worker"} <= known
 
     def _dimse_port(self) -> int:
         [receiver] = [one for one in self._store.processes.all() if one.name == "receiver-0"]

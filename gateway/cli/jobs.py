@@ -10,7 +10,9 @@ from gateway.cli.series import job_json
 from gateway.errors import Permanent
 from gateway.store import JobState
 
-app = typer.Typer(no_args_is_help=True, help="What waits, what ran, what needs a person.")
+app = typer.Typer(
+    no_args_is_help=True, rich_markup_mode=None, help="What waits, what ran, what needs a person."
+)
 JobArgument = Annotated[str, typer.Argument(metavar="JOB", help="A job's id.")]
 
 

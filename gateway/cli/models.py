@@ -29,7 +29,9 @@ from gateway.settings import find_settings_file, load_settings
 from gateway.shipped import shipped
 from gateway.version import VERSION
 
-app = typer.Typer(no_args_is_help=True, help="The MONAI bundles this node can run.")
+app = typer.Typer(
+    no_args_is_help=True, rich_markup_mode=None, help="The MONAI bundles this node can run."
+)
 NameArgument = Annotated[str, typer.Argument(metavar="NAME", help="A model's name.")]
 _WRITTEN_BY = "GATEWAY"
 

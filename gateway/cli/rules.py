@@ -13,9 +13,13 @@ from gateway.cli.common import ConfigOption, JsonOption, print_json, read_settin
 from gateway.cli.transfer import files_under
 from gateway.errors import NotFound
 from gateway.rules import RuleSet, SeriesFacts
-from gateway.workflow import validated
+from gateway.workflow.validation import validated
 
-app = typer.Typer(no_args_is_help=True, help="The rules that choose what happens to a series.")
+app = typer.Typer(
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    help="The rules that choose what happens to a series.",
+)
 
 
 @app.callback()

@@ -10,7 +10,11 @@ from rich.table import Table
 from gateway.cli.common import ConfigOption, JsonOption, console, node_store, print_json
 from gateway.store import Job, NodeStore, Series
 
-app = typer.Typer(no_args_is_help=True, help="What this node received and what became of it.")
+app = typer.Typer(
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    help="What this node received and what became of it.",
+)
 
 
 @app.command("list")

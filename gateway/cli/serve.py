@@ -10,14 +10,12 @@ import typer
 
 from gateway.cli.common import ConfigOption, settings_file
 from gateway.cli.supervisor import Supervisor
-from gateway.dimse.receiver import run_receiver
 from gateway.logs import configure_logs
 from gateway.settings import Settings, load_settings
 from gateway.store.database import Database
 from gateway.store.heartbeat import Identity
 from gateway.store.objects import ObjectStore
-from gateway.web import run_web
-from gateway.workflow import run_worker, validated
+from gateway.workflow.validation import validated
 
 _log = structlog.get_logger()
 
@@ -59,15 +57,26 @@ def serve(
     configure_logs(identity.name, settings.node.data_dir / "logs")
     if supervisor is None:
         prepare(settings)
+    if role is None:
+        sys.exit(_run_all(file, settings))
+    _run_role(role, settings, identity)
+
+
+def _run_role(role: Role, settings: Settings, identity: Identity) -> None:
+    """Run one role; each imports its own libraries only, which keeps receivers small."""
     match role:
         case Role.RECEIVER:
+            from gateway.dimse.receiver import run_receiver
+
             run_receiver(settings, identity)
         case Role.WEB:
+            from gateway.web.server import run_web
+
             run_web(settings, identity)
         case Role.WORKER:
+            from gateway.workflow.worker import run_worker
+
             run_worker(settings, identity)
-        case None:
-            sys.exit(_run_all(file, settings))
 
 
 def prepare(settings: Settings) -> None:

@@ -1,5 +1,6 @@
 """The storage and verification provider: what answers on the DICOM port."""
 
+import queue
 import threading
 import time
 import uuid
@@ -78,7 +79,7 @@ class StorageProvider:
             (evt.EVT_C_STORE, self._on_store),
             (evt.EVT_RELEASED, lambda event: self._on_ended(event, "released")),
             (evt.EVT_ABORTED, lambda event: self._on_ended(event, "aborted")),
-            (evt.EVT_CONN_CLOSE, lambda event: self._on_ended(event, "lost")),
+            (evt.EVT_CONN_CLOSE, self._on_closed),
         ]
 
     def _on_requested(self, event: Event) -> None:
@@ -135,6 +136,13 @@ class StorageProvider:
         self._store.associations.opened(str(origin.association_id), self._receiver, origin, host)
         self._origins[event.assoc] = origin
         return origin
+
+    def _on_closed(self, event: Event) -> None:
+        if event.assoc in self._origins:
+            self._on_ended(event, "lost")
+        else:
+            # A health probe: its thread would go on waiting for an association request.
+            cast("queue.Queue[None]", event.assoc.dul.to_user_queue).put(None)
 
     def _on_ended(self, event: Event, ended: str) -> None:
         origin = self._origins.get(event.assoc)

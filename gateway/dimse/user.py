@@ -1,16 +1,16 @@
 """The storage and verification user: how the node speaks to its peers."""
 
+import queue
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import cast
+from typing import Any
 
 from pynetdicom import AE, evt
 from pynetdicom.association import Association
 from pynetdicom.events import Event
-from pynetdicom.pdu_primitives import A_ASSOCIATE
 
 from gateway.dicom.part10 import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
 from gateway.dimse.library import VERIFICATION
@@ -20,10 +20,15 @@ from gateway.settings import DimseNode
 
 _CONNECT_SECONDS = 10
 _RESPONSE_SECONDS = 120
+_MOST_NAMED_CONTEXTS = 3
 _STORED = (0x0000, 0x0001, 0x0111)
 _PROCESSING_FAILURE = 0x0110
 _MOST_CONTEXTS = 128
 """Presentation contexts of one association (PS3.8 section 9.3.2.2)."""
+
+
+class _NoContextAccepted(PeerRefused):
+    """The peer accepted the association and none of what was proposed on it."""
 
 
 class SendOutcome(StrEnum):
@@ -67,8 +72,6 @@ def echo(node: DimseNode, calling_ae: str) -> None:
     entity = _entity(calling_ae)
     entity.add_requested_context(VERIFICATION)
     with _association(entity, node) as association:
-        if not association.accepted_contexts:
-            raise PeerRefused(f"{_name(node)} does not accept verification (C-ECHO)")
         status = association.send_c_echo()
     if status.get("Status") != 0x0000:
         raise PeerUnavailable(f"{_name(node)} gave no answer to C-ECHO")
@@ -94,18 +97,13 @@ def send(
             for result in _send_batch(node, calling_ae, batch):
                 progress(result)
                 results.append(result)
+        except _NoContextAccepted:
+            results.extend(_result(one, SendOutcome.REFUSED, _not_accepted(one)) for one in batch)
         except PeerUnavailable as error:
             if not results:
                 raise
-            results.extend(_unsent(batch, str(error)))
+            results.extend(_result(one, SendOutcome.BUSY, str(error)) for one in batch)
     return tuple(results)
-
-
-def _unsent(batch: Sequence[Outgoing], reason: str) -> Iterator[SendResult]:
-    for instance in batch:
-        yield SendResult(
-            sop_instance_uid=instance.sop_instance_uid, outcome=SendOutcome.BUSY, detail=reason
-        )
 
 
 def _batches(instances: Sequence[Outgoing]) -> Iterator[list[Outgoing]]:
@@ -144,16 +142,23 @@ def _send_one(
     association: Association, accepted: set[tuple[str, str]], instance: Outgoing
 ) -> SendResult:
     if (instance.sop_class_uid, instance.transfer_syntax_uid) not in accepted:
-        outcome, detail = (
-            SendOutcome.REFUSED,
-            f"does not accept class {instance.sop_class_uid} in transfer syntax "
-            f"{instance.transfer_syntax_uid}",
-        )
+        outcome, detail = SendOutcome.REFUSED, _not_accepted(instance)
     elif not association.is_established:
         outcome, detail = SendOutcome.BUSY, "the association was aborted"
     else:
         outcome, detail = _answered(association, instance)
+    return _result(instance, outcome, detail)
+
+
+def _result(instance: Outgoing, outcome: SendOutcome, detail: str) -> SendResult:
     return SendResult(sop_instance_uid=instance.sop_instance_uid, outcome=outcome, detail=detail)
+
+
+def _not_accepted(instance: Outgoing) -> str:
+    return (
+        f"does not accept class {instance.sop_class_uid} in transfer syntax "
+        f"{instance.transfer_syntax_uid}"
+    )
 
 
 def _answered(association: Association, instance: Outgoing) -> tuple[SendOutcome, str]:
@@ -194,16 +199,22 @@ def _entity(calling_ae: str) -> AE:
 
 @contextmanager
 def _association(entity: AE, node: DimseNode) -> Iterator[Association]:
-    association = entity.associate(
-        node.host,
-        node.port,
-        ae_title=node.ae_title,
-        evt_handlers=[(evt.EVT_CONN_CLOSE, _wake_sender)],
-    )
-    if association.is_rejected:
-        answer = cast(A_ASSOCIATE, association.acceptor.primitive)
+    try:
+        association = entity.associate(
+            node.host,
+            node.port,
+            ae_title=node.ae_title,
+            evt_handlers=[(evt.EVT_CONN_CLOSE, _end_waiting)],
+        )
+    except OSError as error:
+        raise PeerUnavailable(f"{_name(node)} cannot be found: {error.strerror}") from error
+    answer = association.acceptor.primitive
+    if answer is not None and association.is_rejected:
         message = f"{_name(node)} rejected the association: {answer.reason_str}"
         raise (PeerRefused if answer.result == 0x01 else PeerUnavailable)(message)
+    is_accepted = answer is not None and answer.presentation_context_definition_results_list
+    if is_accepted and not association.is_established:
+        raise _NoContextAccepted(f"{_name(node)} accepts none of: {_proposed(association)}")
     if not association.is_established:
         raise PeerUnavailable(f"{_name(node)} does not answer; is its DICOM service running?")
     try:
@@ -213,9 +224,24 @@ def _association(entity: AE, node: DimseNode) -> Iterator[Association]:
             association.release()
 
 
-def _wake_sender(event: Event) -> None:
-    """End the wait for a response that cannot come: pynetdicom would wait out its timeout."""
-    event.assoc.dimse.msg_queue.put((None, None))
+def _proposed(association: Association) -> str:
+    return ", ".join(
+        f"class {context.abstract_syntax} in transfer syntax {context.transfer_syntax[0]}"
+        for context in association.requestor.requested_contexts[:_MOST_NAMED_CONTEXTS]
+    )
+
+
+class _ClosedQueue(queue.Queue[Any]):
+    """The messages of a connection that is closed: there is none, and no use in waiting."""
+
+    def get(self, block: bool = True, timeout: float | None = None) -> tuple[None, None]:  # noqa: ARG002
+        """Return at once."""
+        return None, None
+
+
+def _end_waiting(event: Event) -> None:
+    """Let no send wait for a response that cannot come, as pynetdicom may for its timeout."""
+    event.assoc.dimse.msg_queue = _ClosedQueue()
 
 
 def _name(node: DimseNode) -> str:

@@ -42,7 +42,10 @@ class Database:
     @contextmanager
     def reading(self) -> Iterator[Connection]:
         """Give a connection whose statements see one state of the index."""
-        with _wrapped(), self._engine.connect() as connection, connection.begin():
+        engine = self._engine
+        if engine.dialect.name == "postgresql":
+            engine = engine.execution_options(isolation_level="REPEATABLE READ")
+        with _wrapped(), engine.connect() as connection, connection.begin():
             yield connection
 
     @contextmanager

@@ -124,7 +124,7 @@ class ObjectStore:
 
 def store_error(error: OSError) -> StoreFull | StoreUnavailable:
     """Return what an error of the file system means to a sender."""
-    is_full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+    is_full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
     kind = StoreFull if is_full else StoreUnavailable
     return kind(f"the object store took no more bytes: {error.strerror}")
 

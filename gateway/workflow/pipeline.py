@@ -6,8 +6,10 @@ was in; steps may therefore run twice, and each one gives the same result when i
 """
 
 import math
+import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
@@ -27,6 +29,7 @@ _log = structlog.get_logger()
 ROUTING_QUEUE = "routing"
 SEGMENT_QUEUE = "segment"
 _ROUTING_PAUSE_SECONDS = 10.0
+_STOP_LOOK_SECONDS = 0.05
 _DELIVERIES_PER_NODE = 4
 _PATIENCE_WITH_MODELS = Backoff(
     first_seconds=1, longest_seconds=10, give_up_seconds=math.inf, most_attempts=3
@@ -57,6 +60,19 @@ class Pipeline(DBOSConfiguredInstance):
         self._segmenter = segmenter
         self._deliverer = deliverer
         self._patience_with_nodes = patience
+        self._running: set[str] = set()
+        self._may_begin = threading.Event()
+        self._may_begin.set()
+
+    def stop(self, drain_seconds: float) -> None:
+        """Begin no further attempt, and wait for those that run.
+
+        A workflow that waits stays as it is in the workflow database, for the next worker.
+        """
+        deadline = time.monotonic() + drain_seconds
+        self._may_begin.clear()
+        while self._running and time.monotonic() < deadline:
+            time.sleep(_STOP_LOOK_SECONDS)
 
     def start_routing(self, series_instance_uid: str, revision: int) -> None:
         """Route a revision of a series, once however often this is called."""
@@ -109,10 +125,23 @@ class Pipeline(DBOSConfiguredInstance):
     @DBOS.step(name="attempt")
     def _tried(self, job_id: str) -> float:
         """Make one attempt; return the pause before the next, or 0 when the job has ended."""
+        # Cleared by `stop`, and never set again: this thread then ends with its process.
+        self._may_begin.wait()
         job = self._store.jobs.started(job_id)
         if job is None:
             return 0.0
-        attempt = self._limited(job, self._attempt(job))
+        with self._noted(job):
+            return self._ended(job, self._limited(job, self._attempt(job)))
+
+    @contextmanager
+    def _noted(self, job: Job) -> Iterator[None]:
+        self._running.add(job.id)
+        try:
+            yield
+        finally:
+            self._running.discard(job.id)
+
+    def _ended(self, job: Job, attempt: Attempt) -> float:
         self._store.jobs.ended(
             job.id,
             attempt.state,

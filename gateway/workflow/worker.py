@@ -1,6 +1,7 @@
 """The worker process: completion, routing, models and delivery."""
 
 import logging
+import os
 import threading
 from collections.abc import Iterable
 
@@ -48,8 +49,11 @@ def run_worker(settings: Settings, identity: Identity) -> None:
         Lifetime(store.processes, identity, {"models": sorted(models)}).run(
             _LOOK_SECONDS, watch.look
         )
-        DBOS.destroy(workflow_completion_timeout_sec=_DRAIN_SECONDS)
+        pipeline.stop(_DRAIN_SECONDS)
     store.close()
+    logging.shutdown()
+    # Threads of workflows that wait for their next attempt would hold up an ordinary exit.
+    os._exit(0)
 
 
 def _pipeline(

@@ -139,7 +139,7 @@ def test_relative_folders_start_at_the_settings_file(
 
 def test_settings_cannot_be_changed_after_they_are_read(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="frozen"):
-        load(tmp_path, "").dimse.port = 104  # type: ignore[misc]
+        load(tmp_path, "").dimse.port = 104
 
 
 class TestEnvironment:

@@ -80,9 +80,9 @@ def test_a_missing_uid_is_refused_by_name(keyword: str) -> None:
 @pytest.mark.parametrize("text", ["../../etc/passwd", "1.2.x", "1" * 65, "1.2\\3.4", "1..2", "ä"])
 @pytest.mark.filterwarnings("ignore::UserWarning:pydicom")
 def test_a_malformed_uid_is_refused_by_name(keyword: str, text: str) -> None:
-    content = encoded(**{keyword: "9" * len(text.encode())}).replace(
-        b"9" * len(text.encode()), text.encode()
-    )
+    content = encoded(
+        change=lambda data_set: setattr(data_set, keyword, "9" * len(text.encode()))
+    ).replace(b"9" * len(text.encode()), text.encode())
     with pytest.raises(DataSetUnreadable, match=r"UID \(00.* is malformed"):
         read_header(content, EXPLICIT)
 

@@ -6,7 +6,7 @@ from io import BytesIO
 from typing import Self, cast
 
 from pydicom import Dataset
-from pynetdicom import AE, evt
+from pynetdicom import AE, _config, evt
 from pynetdicom.association import Association
 from pynetdicom.dimse_primitives import C_STORE
 from pynetdicom.events import Event
@@ -31,6 +31,8 @@ class StoringPeer:
     associations: int = 0
 
     def __enter__(self) -> Self:
+        # A peer takes what it was told to; the node under test takes everything.
+        _config.UNRESTRICTED_STORAGE_SERVICE = False
         for sop_class_uid, transfer_syntax_uid in self.contexts:
             self.entity.add_supported_context(sop_class_uid, transfer_syntax_uid)
         server = self.entity.start_server(

@@ -8,9 +8,9 @@ import pytest
 from sqlalchemy import create_engine, inspect, text
 from sqlalchemy.exc import OperationalError
 
+from gateway.errors import StoreUnavailable
 from gateway.settings import Settings
 from gateway.store import NodeStore
-from gateway.errors import StoreUnavailable
 from gateway.store.database import Database
 from gateway.store.schema import metadata
 

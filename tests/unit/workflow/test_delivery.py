@@ -3,7 +3,7 @@
 import pytest
 
 from gateway.dimse import SendOutcome, SendResult
-from gateway.errors import PeerRefused, PeerUnavailable
+from gateway.errors import NotFound, PeerRefused, PeerUnavailable
 from gateway.settings import DicomwebNode, DimseNode
 from gateway.store import Job, JobAction, JobState, NodeStore
 from gateway.workflow.delivery import Deliverer, summary
@@ -142,5 +142,5 @@ def test_a_delivery_without_a_result_is_not_called_done(store: NodeStore) -> Non
     store.jobs.ended("segment", JobState.DONE, results=["1.2.3"])
     node = DimseNode(kind="dimse", ae_title="PACS", host="127.0.0.1", port=104)
     deliver = job(action=JobAction.DELIVER, parent_id="segment")
-    attempt = Deliverer(store, {"pacs": node}, "GATEWAY").attempt(deliver)
-    assert attempt.state is not JobState.DONE
+    with pytest.raises(NotFound, match="no longer kept"):
+        Deliverer(store, {"pacs": node}, "GATEWAY").attempt(deliver)
