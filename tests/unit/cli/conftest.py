@@ -1,11 +1,13 @@
 """The command line as a person meets it: words in, an exit status and text out."""
 
+import logging
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+import structlog
 
 from gateway.cli import main
 from tests.unit.dimse.switches import restored_switches
@@ -49,3 +51,12 @@ def node(run: Run, tmp_path: Path) -> Path:
     """A folder that ``gateway init`` wrote; the settings file in it."""
     assert run("init").status == 0
     return tmp_path / "gateway.toml"
+
+
+@pytest.fixture(autouse=True)
+def own_logs() -> Iterator[None]:
+    """Undo what a command does to the logs of its process."""
+    handlers = logging.getLogger().handlers[:]
+    yield
+    structlog.reset_defaults()
+    logging.getLogger().handlers[:] = handlers
