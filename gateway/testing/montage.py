@@ -17,6 +17,7 @@ _FOOTER_PIXELS = 46
 _COLUMNS = 4
 _MOST_SLICES = 12
 _TINT = 0.32
+_MARGIN_MM = 15
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -43,6 +44,8 @@ def montage(
     ``values`` and ``label_map`` are (slices, rows, columns); ``pixel_mm`` is the distance
     between rows and between columns; ``window`` is (lowest, highest) shown value.
     """
+    shown = _surroundings(label_map, pixel_mm)
+    values, label_map = values[:, *shown], label_map[:, *shown]
     chosen = _chosen_slices(label_map)
     width, height = _cell_size(values.shape[1:], pixel_mm)
     lines = -(-len(chosen) // _COLUMNS)
@@ -66,6 +69,22 @@ def montage(
         draw.text((left + 8, top + 6), caption, fill=_FAINT, font=ImageFont.load_default(13))
     _draw_legend(draw, legend, picture.height - _FOOTER_PIXELS + 10)
     return picture
+
+
+def _surroundings(
+    label_map: NDArray[np.uint8], pixel_mm: tuple[float, float]
+) -> tuple[slice, slice]:
+    """Return the rows and columns around everything labelled, or all where nothing is."""
+    found = label_map.any(axis=0)
+    if not found.any():
+        return slice(None), slice(None)
+    ranges = []
+    occupied = (found.any(axis=1), found.any(axis=0))
+    for lines, spacing_mm in zip(occupied, pixel_mm, strict=True):
+        places = np.flatnonzero(lines)
+        margin = round(_MARGIN_MM / spacing_mm)
+        ranges.append(slice(max(0, places[0] - margin), places[-1] + margin + 1))
+    return ranges[0], ranges[1]
 
 
 def _chosen_slices(label_map: NDArray[np.uint8]) -> list[int]:

@@ -1,7 +1,11 @@
 """Train the network on generated phantoms; the same seed gives the same weights.
 
-Usage: ``python models/ct_tissue/scripts/train.py [--volumes N] [--steps N] [--out FILE]``.
-The gateway package must be importable, since its phantom scanner makes the volumes.
+Usage: ``python models/ct_tissue/scripts/train.py [--out FILE]``. The gateway package must be
+importable, since its phantom scanner makes the volumes.
+
+The first stage learns with Dice and cross-entropy loss, the second with cross-entropy alone:
+Dice makes small structures be found, and thicker than they are; cross-entropy then settles their
+edges.
 """
 
 import argparse
@@ -20,12 +24,26 @@ from numpy.typing import NDArray
 from volumes import random_volume
 
 BUNDLE = Path(__file__).resolve().parent.parent
-PATCH = (128, 128, 32)
+PATCH = (96, 96, 32)
 BATCH = 2
-LEARNING_RATE = 3e-3
 CLASSES = 4
-CLASS_SHARES = (0.2, 0.25, 0.2, 0.35)
+CLASS_SHARES = (0.2, 0.2, 0.2, 0.4)
+SHARE_WITH_BATCH_STATISTICS = 0.65
+SETTLING_BATCHES = 80
 log = logging.getLogger("train")
+
+
+class Stage(NamedTuple):
+    """A part of the training: its optimiser steps, highest rate and weight of the Dice loss."""
+
+    steps: int
+    rate: float
+    dice: float
+    settles_norms: bool
+
+
+FIRST_STAGE = Stage(steps=1200, rate=4e-3, dice=0.3, settles_norms=True)
+SECOND_STAGE = Stage(steps=1300, rate=2e-3, dice=0.0, settles_norms=False)
 
 
 class Sample(NamedTuple):
@@ -41,26 +59,33 @@ def main() -> None:
     arguments = _arguments()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     torch.manual_seed(arguments.seed)
-    torch.set_num_threads(2)
+    torch.set_num_threads(arguments.threads)
     torch.use_deterministic_algorithms(mode=True, warn_only=True)
     start = time.monotonic()
     samples = _samples(range(arguments.seed, arguments.seed + arguments.volumes))
     log.info("%d volumes in %.0f s", len(samples), time.monotonic() - start)
-    parser = _parser()
-    network = parser.get_parsed_content("network_def")
-    if arguments.resume:
-        network.load_state_dict(torch.load(arguments.resume, weights_only=True))
-    _fit(network, samples, steps=arguments.steps, seed=arguments.seed)
-    torch.save({name: value.cpu() for name, value in network.state_dict().items()}, arguments.out)
+    network = _parser().get_parsed_content("network_def")
+    if arguments.first_stage:
+        network.load_state_dict(torch.load(arguments.first_stage, weights_only=True))
+    else:
+        _fit(network, samples[: arguments.volumes * 2 // 3], FIRST_STAGE, arguments.seed)
+        _save(network, arguments.out.with_suffix(".first.pt"))
+    network.eval()
+    _fit(network, samples, SECOND_STAGE, arguments.seed)
+    _save(network, arguments.out)
     log.info("trained in %.0f s, saved %s", time.monotonic() - start, arguments.out)
+
+
+def _save(network: torch.nn.Module, path: Path) -> None:
+    torch.save({name: value.cpu() for name, value in network.state_dict().items()}, path)
 
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--volumes", type=int, default=140, help="phantoms to train on")
-    parser.add_argument("--steps", type=int, default=1500, help="optimiser steps")
+    parser.add_argument("--volumes", type=int, default=240, help="phantoms to train on")
     parser.add_argument("--seed", type=int, default=1, help="first phantom's seed")
-    parser.add_argument("--resume", type=Path, help="weights to start from")
+    parser.add_argument("--threads", type=int, default=2, help="processor threads")
+    parser.add_argument("--first-stage", type=Path, help="weights after the first stage")
     parser.add_argument("--out", type=Path, default=BUNDLE / "models" / "model.pt")
     return parser.parse_args()
 
@@ -111,17 +136,27 @@ def _sample(seed: int) -> Sample:
     return Sample(image, labels, tuple(anchors))
 
 
-def _fit(network: torch.nn.Module, samples: list[Sample], *, steps: int, seed: int) -> None:
-    """Train in place with AdamW on a one-cycle schedule and Dice plus cross-entropy loss."""
+def _fit(network: torch.nn.Module, samples: list[Sample], stage: Stage, seed: int) -> None:
+    """Train in place with AdamW on a one-cycle schedule."""
     rng = np.random.default_rng(seed)
-    optimizer = torch.optim.AdamW(network.parameters(), lr=LEARNING_RATE, weight_decay=1e-4)
+    optimizer = torch.optim.AdamW(network.parameters(), weight_decay=1e-4)
     schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimizer, max_lr=LEARNING_RATE, total_steps=steps, pct_start=0.15
+        optimizer, max_lr=stage.rate, total_steps=stage.steps, pct_start=0.15
     )
-    loss_of = DiceCELoss(softmax=True, to_onehot_y=True, batch=True)
-    network.train()
+    loss_of = DiceCELoss(
+        softmax=True,
+        to_onehot_y=True,
+        batch=True,
+        smooth_nr=1.0,
+        smooth_dr=1.0,
+        lambda_dice=stage.dice,
+    )
+    if stage.settles_norms:
+        network.train()
     start, recent = time.monotonic(), []
-    for step in range(1, steps + 1):
+    for step in range(1, stage.steps + 1):
+        if stage.settles_norms and step == round(SHARE_WITH_BATCH_STATISTICS * stage.steps):
+            _settle_norms(network, samples, rng)
         images, labels = _batch(rng, samples)
         optimizer.zero_grad()
         with torch.autocast("cpu", dtype=torch.bfloat16):
@@ -132,9 +167,27 @@ def _fit(network: torch.nn.Module, samples: list[Sample], *, steps: int, seed: i
         optimizer.step()
         schedule.step()
         recent.append(loss.item())
-        if step % 50 == 0:
+        if step % 25 == 0:
             rate = (time.monotonic() - start) / step
-            log.info("step %d loss %.4f, %.2f s a step", step, np.mean(recent[-50:]), rate)
+            log.info("step %d loss %.4f, %.2f s a step", step, np.mean(recent[-25:]), rate)
+
+
+def _settle_norms(
+    network: torch.nn.Module, samples: list[Sample], rng: np.random.Generator
+) -> None:
+    """Average the normalisation's statistics over many batches, and freeze them.
+
+    Patches differ so much that statistics of a few batches, as training leaves them, serve no
+    patch well; with frozen ones the network trains as it will be used.
+    """
+    for module in network.modules():
+        if isinstance(module, torch.nn.modules.batchnorm._BatchNorm):
+            module.reset_running_stats()
+            module.momentum = None
+    with torch.no_grad(), torch.autocast("cpu", dtype=torch.bfloat16):
+        for _ in range(SETTLING_BATCHES):
+            network(_batch(rng, samples)[0])
+    network.eval()
 
 
 def _batch(rng: np.random.Generator, samples: list[Sample]) -> tuple[torch.Tensor, torch.Tensor]:
