@@ -75,11 +75,11 @@ def _surroundings(
     label_map: NDArray[np.uint8], pixel_mm: tuple[float, float]
 ) -> tuple[slice, slice]:
     """Return the rows and columns around everything labelled, or all where nothing is."""
-    found = label_map.any(axis=0)
+    found: NDArray[np.bool_] = np.any(label_map, axis=0)
     if not found.any():
         return slice(None), slice(None)
     ranges = []
-    occupied = (found.any(axis=1), found.any(axis=0))
+    occupied = (np.any(found, axis=1), np.any(found, axis=0))
     for lines, spacing_mm in zip(occupied, pixel_mm, strict=True):
         places = np.flatnonzero(lines)
         margin = round(_MARGIN_MM / spacing_mm)
