@@ -159,6 +159,12 @@ class JobIndex:
         with self._database.writing() as connection:
             add_jobs(connection, new)
 
+    def nodes_of_open_ones(self) -> frozenset[str]:
+        """Return the nodes that open jobs are to send to."""
+        statement = select(jobs.c.node).where(jobs.c.state.in_(OPEN_STATES)).distinct()
+        with self._database.reading() as connection:
+            return frozenset(node for node in connection.execute(statement).scalars() if node)
+
     def state_counts(self) -> dict[tuple[str, str], int]:
         """Return how many jobs there are by (action, state)."""
         statement = select(jobs.c.action, jobs.c.state, func.count()).group_by(

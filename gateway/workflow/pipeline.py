@@ -8,15 +8,15 @@ was in; steps may therefore run twice, and each one gives the same result when i
 import math
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import Any
+from typing import Any, TypedDict
 
 import structlog
 from dbos import DBOS, DBOSConfiguredInstance, SetWorkflowID
 
-from gateway.errors import GatewayError, Rejected
+from gateway.errors import GatewayError, Rejected, StoreUnavailable
 from gateway.store import Job, JobAction, JobState, NodeStore
 from gateway.workflow.attempt import Attempt
 from gateway.workflow.backoff import Backoff
@@ -31,6 +31,24 @@ SEGMENT_QUEUE = "segment"
 _ROUTING_PAUSE_SECONDS = 10.0
 _STOP_LOOK_SECONDS = 0.05
 _DELIVERIES_PER_NODE = 4
+
+
+class _StepRetries(TypedDict):
+    retries_allowed: bool
+    max_attempts: int
+    interval_seconds: float
+    backoff_rate: float
+    should_retry: Callable[[BaseException], bool]
+
+
+_UNTIL_THE_INDEX_ANSWERS: _StepRetries = {
+    "retries_allowed": True,
+    "max_attempts": 1_000_000,
+    "interval_seconds": 2.0,
+    "backoff_rate": 1.0,
+    "should_retry": lambda error: isinstance(error, StoreUnavailable),
+}
+"""A full disk or a busy index must not end a workflow: its job would stay open for ever."""
 _PATIENCE_WITH_MODELS = Backoff(
     first_seconds=1, longest_seconds=10, give_up_seconds=math.inf, most_attempts=3
 )
@@ -122,7 +140,7 @@ class Pipeline(DBOSConfiguredInstance):
             return None
         return [_description(job) for job in jobs]
 
-    @DBOS.step(name="attempt")
+    @DBOS.step(name="attempt", **_UNTIL_THE_INDEX_ANSWERS)
     def _tried(self, job_id: str) -> float:
         """Make one attempt; return the pause before the next, or 0 when the job has ended."""
         # Cleared by `stop`, and never set again: this thread then ends with its process.
@@ -182,7 +200,7 @@ class Pipeline(DBOSConfiguredInstance):
         is_model = job.action is JobAction.SEGMENT
         return _PATIENCE_WITH_MODELS if is_model else self._patience_with_nodes
 
-    @DBOS.step(name="plan-deliveries")
+    @DBOS.step(name="plan-deliveries", **_UNTIL_THE_INDEX_ANSWERS)
     def _deliveries(self, job_id: str) -> list[dict[str, Any]]:
         job = self._store.jobs.get(job_id)
         if job.state is not JobState.DONE:
@@ -200,7 +218,7 @@ class Pipeline(DBOSConfiguredInstance):
                 DBOS.enqueue_workflow(delivery_queue(job["node"]), self.deliver, job["id"])
 
 
-def register_queues(nodes: Mapping[str, object], poll_seconds: float) -> None:
+def register_queues(nodes: Iterable[str], poll_seconds: float) -> None:
     """Make the queues: routing, one for models, and one per node.
 
     One segment job runs at a time: the models share one GPU.

@@ -39,7 +39,7 @@ def run_worker(settings: Settings, identity: Identity) -> None:
     rules = RuleBook(settings.node.rules_dir, nodes=settings.nodes, models=models)
     with BundleHosts() as hosts:
         pipeline = _pipeline(settings, store, rules, hosts)
-        _launch(settings)
+        _launch(settings, store.jobs.nodes_of_open_ones())
         watch = CompletionWatch(
             store, settings.dimse.quiet_seconds, pipeline.start_routing, pipeline.start_again
         )
@@ -75,7 +75,7 @@ def _pipeline(
     )
 
 
-def _launch(settings: Settings) -> None:
+def _launch(settings: Settings, waiting_nodes: Iterable[str]) -> None:
     """Start the workflow engine; it goes on with what a killed worker left."""
     # The engine adds a handler of its own unless it finds one; its lines belong with ours.
     engine_log = logging.getLogger("dbos")
@@ -94,7 +94,8 @@ def _launch(settings: Settings) -> None:
     )
     engine_log.propagate = True
     DBOS.launch()
-    register_queues(settings.nodes, _POLL_SECONDS)
+    # Jobs for a node that was taken out of the settings end with that reason, not never.
+    register_queues({*settings.nodes, *waiting_nodes}, _POLL_SECONDS)
 
 
 def _models_in_use(rules: RuleBook, models: dict[str, Model]) -> list[Model]:
