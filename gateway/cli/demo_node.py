@@ -30,6 +30,7 @@ _START_SECONDS = 120
 _RESULT_SECONDS = 900
 _STOP_SECONDS = 40
 _POLL_SECONDS = 0.1
+_PHANTOM_SLICES = 40
 _SETTINGS = """\
 [node]
 data_dir = "data"
@@ -113,7 +114,9 @@ class DemoNode:
             return files
         started = time.monotonic()
         with self._console.status("scanning a phantom"):
-            files = write_series(scan(Anatomy.torso(), Acquisition()), self._folder / "phantom")
+            files = write_series(
+                scan(Anatomy.torso(), Acquisition(slices=_PHANTOM_SLICES)), self._folder / "phantom"
+            )
         self._note("phantom scanned (while the node starts)", started)
         return files
 
