@@ -3,15 +3,16 @@
 Usage: ``python models/ct_tissue/scripts/train.py [--out FILE]``. The gateway package must be
 importable, since its phantom scanner makes the volumes.
 
-The first stage learns with Dice and cross-entropy loss, the second with cross-entropy alone:
+The first stage learns with Dice and cross-entropy loss, the others with cross-entropy alone:
 Dice makes small structures be found, and thicker than they are; cross-entropy then settles their
-edges.
+edges. The last stage goes from a coarser grid to the one that the bundle uses.
 """
 
 import argparse
 import logging
 import time
 from concurrent.futures import ProcessPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -24,7 +25,6 @@ from numpy.typing import NDArray
 from volumes import random_volume
 
 BUNDLE = Path(__file__).resolve().parent.parent
-PATCH = (96, 96, 32)
 BATCH = 2
 CLASSES = 4
 CLASS_SHARES = (0.2, 0.2, 0.2, 0.4)
@@ -34,16 +34,26 @@ log = logging.getLogger("train")
 
 
 class Stage(NamedTuple):
-    """A part of the training: its optimiser steps, highest rate and weight of the Dice loss."""
+    """A part of the training.
 
+    ``seeds`` name its phantoms, ``spacing_mm`` and ``patch`` the grid it sees; ``rate`` is the
+    highest learning rate, ``dice`` the weight of the Dice loss beside cross-entropy.
+    """
+
+    seeds: range
+    spacing_mm: tuple[float, float, float]
+    patch: tuple[int, int, int]
     steps: int
     rate: float
     dice: float
     settles_norms: bool
 
 
-FIRST_STAGE = Stage(steps=1200, rate=4e-3, dice=0.3, settles_norms=True)
-SECOND_STAGE = Stage(steps=1300, rate=2e-3, dice=0.0, settles_norms=False)
+STAGES = (
+    Stage(range(1, 161), (1.5, 1.5, 2.5), (96, 96, 32), 1200, 4e-3, 0.3, settles_norms=True),
+    Stage(range(1, 241), (1.5, 1.5, 2.5), (96, 96, 32), 1300, 2e-3, 0.0, settles_norms=False),
+    Stage(range(241, 401), (1.0, 1.0, 2.5), (128, 128, 32), 600, 1.5e-3, 0.0, settles_norms=False),
+)
 
 
 class Sample(NamedTuple):
@@ -62,16 +72,14 @@ def main() -> None:
     torch.set_num_threads(arguments.threads)
     torch.use_deterministic_algorithms(mode=True, warn_only=True)
     start = time.monotonic()
-    samples = _samples(range(arguments.seed, arguments.seed + arguments.volumes))
-    log.info("%d volumes in %.0f s", len(samples), time.monotonic() - start)
     network = _parser().get_parsed_content("network_def")
-    if arguments.first_stage:
-        network.load_state_dict(torch.load(arguments.first_stage, weights_only=True))
-    else:
-        _fit(network, samples[: arguments.volumes * 2 // 3], FIRST_STAGE, arguments.seed)
-        _save(network, arguments.out.with_suffix(".first.pt"))
-    network.eval()
-    _fit(network, samples, SECOND_STAGE, arguments.seed)
+    if arguments.weights:
+        network.load_state_dict(torch.load(arguments.weights, weights_only=True))
+    for number, stage in enumerate(STAGES, start=1):
+        if number >= arguments.first_stage:
+            log.info("stage %d of %d", number, len(STAGES))
+            _fit(network, _samples(stage), stage, arguments.seed)
+            _save(network, arguments.out.with_suffix(f".stage{number}.pt"))
     _save(network, arguments.out)
     log.info("trained in %.0f s, saved %s", time.monotonic() - start, arguments.out)
 
@@ -82,10 +90,10 @@ def _save(network: torch.nn.Module, path: Path) -> None:
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--volumes", type=int, default=240, help="phantoms to train on")
-    parser.add_argument("--seed", type=int, default=1, help="first phantom's seed")
+    parser.add_argument("--seed", type=int, default=1, help="seed of the patches that are drawn")
     parser.add_argument("--threads", type=int, default=2, help="processor threads")
-    parser.add_argument("--first-stage", type=Path, help="weights after the first stage")
+    parser.add_argument("--first-stage", type=int, default=1, help="stage to begin with")
+    parser.add_argument("--weights", type=Path, help="weights that the stage before left")
     parser.add_argument("--out", type=Path, default=BUNDLE / "models" / "model.pt")
     return parser.parse_args()
 
@@ -96,8 +104,8 @@ def _parser() -> ConfigParser:
     return parser
 
 
-def _preprocessing() -> Compose:
-    """Return the bundle's own preprocessing, for image and labels together, without files."""
+def _preprocessing(spacing_mm: tuple[float, float, float]) -> Compose:
+    """Return the bundle's preprocessing on another grid, for image and labels, without files."""
     parser = _parser()
     kept = []
     for transform in parser["preprocessing#transforms"]:
@@ -107,25 +115,31 @@ def _preprocessing() -> Compose:
         both = name in ("EnsureChannelFirstd", "Orientationd", "Spacingd", "EnsureTyped")
         changed = {**transform, "keys": ["image", "label"] if both else "image"}
         if name == "Spacingd":
-            changed["mode"] = ["bilinear", "nearest"]
+            changed |= {"mode": ["bilinear", "nearest"], "pixdim": list(spacing_mm)}
         kept.append(changed)
     parser["preprocessing#transforms"] = kept
     return parser.get_parsed_content("preprocessing")
 
 
-def _samples(seeds: range) -> list[Sample]:
-    """Return the volumes of these seeds on the network's grid, made by two processes."""
+def _samples(stage: Stage) -> list[Sample]:
+    """Return a stage's phantoms on its grid, made by two processes."""
+    start = time.monotonic()
+    make = partial(_sample, spacing_mm=stage.spacing_mm, patch=stage.patch)
     with ProcessPoolExecutor(max_workers=2) as pool:
-        return list(pool.map(_sample, seeds, chunksize=4))
+        samples = list(pool.map(make, stage.seeds, chunksize=4))
+    log.info("%d volumes in %.0f s", len(samples), time.monotonic() - start)
+    return samples
 
 
-def _sample(seed: int) -> Sample:
+def _sample(
+    seed: int, *, spacing_mm: tuple[float, float, float], patch: tuple[int, int, int]
+) -> Sample:
     torch.set_num_threads(1)
     volume = random_volume(seed)
-    done = _preprocessing()({"image": volume.image(), "label": volume.label_image()})
+    done = _preprocessing(spacing_mm)({"image": volume.image(), "label": volume.label_image()})
     image = done["image"][0].numpy().astype(np.float16)
     labels = done["label"][0].numpy().astype(np.uint8)
-    short = [max(0, want - have) for want, have in zip(PATCH, image.shape, strict=True)]
+    short = [max(0, want - have) for want, have in zip(patch, image.shape, strict=True)]
     widths = [(n // 2, n - n // 2) for n in short]
     image, labels = np.pad(image, widths, "edge"), np.pad(labels, widths, "edge")
     rng = np.random.default_rng(seed)
@@ -151,13 +165,12 @@ def _fit(network: torch.nn.Module, samples: list[Sample], stage: Stage, seed: in
         smooth_dr=1.0,
         lambda_dice=stage.dice,
     )
-    if stage.settles_norms:
-        network.train()
+    network.train(stage.settles_norms)
     start, recent = time.monotonic(), []
     for step in range(1, stage.steps + 1):
         if stage.settles_norms and step == round(SHARE_WITH_BATCH_STATISTICS * stage.steps):
-            _settle_norms(network, samples, rng)
-        images, labels = _batch(rng, samples)
+            _settle_norms(network, samples, stage, rng)
+        images, labels = _batch(rng, samples, stage.patch)
         optimizer.zero_grad()
         with torch.autocast("cpu", dtype=torch.bfloat16):
             predicted = network(images)
@@ -173,7 +186,7 @@ def _fit(network: torch.nn.Module, samples: list[Sample], stage: Stage, seed: in
 
 
 def _settle_norms(
-    network: torch.nn.Module, samples: list[Sample], rng: np.random.Generator
+    network: torch.nn.Module, samples: list[Sample], stage: Stage, rng: np.random.Generator
 ) -> None:
     """Average the normalisation's statistics over many batches, and freeze them.
 
@@ -186,20 +199,22 @@ def _settle_norms(
             module.momentum = None
     with torch.no_grad(), torch.autocast("cpu", dtype=torch.bfloat16):
         for _ in range(SETTLING_BATCHES):
-            network(_batch(rng, samples)[0])
+            network(_batch(rng, samples, stage.patch)[0])
     network.eval()
 
 
-def _batch(rng: np.random.Generator, samples: list[Sample]) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return images and labels, each (BATCH, 1, *PATCH), flipped, shifted, scaled and noisy."""
-    pairs = [_patch(rng, samples[int(rng.integers(len(samples)))]) for _ in range(BATCH)]
+def _batch(
+    rng: np.random.Generator, samples: list[Sample], patch: tuple[int, int, int]
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return images and labels, each (BATCH, 1, *patch), flipped, shifted, scaled and noisy."""
+    pairs = [_patch(rng, samples[int(rng.integers(len(samples)))], patch) for _ in range(BATCH)]
     images = torch.from_numpy(np.stack([image for image, _ in pairs])[:, None])
     labels = torch.from_numpy(np.stack([labels for _, labels in pairs])[:, None].astype(np.int64))
     return images, labels
 
 
 def _patch(
-    rng: np.random.Generator, sample: Sample
+    rng: np.random.Generator, sample: Sample, patch: tuple[int, int, int]
 ) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
     """Return a patch around a voxel of a randomly chosen class."""
     present = [value for value in range(CLASSES) if len(sample.anchors[value])]
@@ -207,7 +222,7 @@ def _patch(
     wanted = present[int(rng.choice(len(present), p=shares / shares.sum()))]
     centre = np.unravel_index(int(rng.choice(sample.anchors[wanted])), sample.labels.shape)
     where = []
-    for place, size, length in zip(centre, PATCH, sample.labels.shape, strict=True):
+    for place, size, length in zip(centre, patch, sample.labels.shape, strict=True):
         first = int(place) - int(rng.integers(size))
         first = min(max(first, 0), length - size)
         where.append(slice(first, first + size))
