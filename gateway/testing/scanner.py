@@ -59,7 +59,8 @@ class Acquisition:
     is a name, or any six direction cosines of row and column. Slices are numbered along the
     normal, the cross product of row and column direction, and ``centre_lps_mm`` is the middle
     of the volume. ``bias_hu`` is the amplitude of a slow additive error across the field.
-    ``edge_air`` keeps a circle in plane, as scanners do, and gives air outside of it.
+    ``edge_air`` keeps a circle in plane, as scanners do: outside of it nothing was measured, so
+    that the image is air there and the truth background.
     ``shuffled`` gives Instance Numbers that do not follow the positions.
     """
 
@@ -116,7 +117,10 @@ class Acquisition:
 def truth(anatomy: Anatomy, acquisition: Acquisition) -> Labels:
     """Return the labels at the voxels' centres, shaped (slices, rows, columns)."""
     slabs = anatomy.slabs(acquisition.grid, _SLICES_AT_ONCE)
-    return np.concatenate([labels for _, labels in slabs])
+    labels = np.concatenate([labels for _, labels in slabs])
+    if acquisition.edge_air:
+        labels[:, _unmeasured(acquisition)] = 0
+    return labels
 
 
 def acquire(anatomy: Anatomy, acquisition: Acquisition) -> tuple[Hounsfield, Labels]:
@@ -132,7 +136,11 @@ def acquire(anatomy: Anatomy, acquisition: Acquisition) -> tuple[Hounsfield, Lab
     hounsfield = np.concatenate(images)
     for number, image in enumerate(hounsfield):
         _disturb(image, acquisition, number)
-    return hounsfield, np.concatenate(labels)
+    seen = np.concatenate(labels)
+    if acquisition.edge_air:
+        hounsfield[:, _unmeasured(acquisition)] = -1024
+        seen[:, _unmeasured(acquisition)] = 0
+    return hounsfield, seen
 
 
 def scan(
@@ -224,15 +232,25 @@ def _softened(hounsfield: Hounsfield, acquisition: Acquisition) -> Hounsfield:
 
 
 def _disturb(image: Hounsfield, acquisition: Acquisition, number: int) -> None:
-    """Add noise and bias to one slice, and air outside the reconstruction circle, in place."""
+    """Add noise and bias to one slice in place."""
     rng = np.random.default_rng([acquisition.seed, number])
     if acquisition.noise_hu:
         noise = rng.standard_normal(image.shape, dtype=np.float32)
         image += np.float32(acquisition.noise_hu) * noise
-    rows = np.linspace(-1, 1, image.shape[0], dtype=np.float32)[:, None]
-    columns = np.linspace(-1, 1, image.shape[1], dtype=np.float32)[None, :]
     if acquisition.bias_hu:
+        rows, columns = _field(acquisition)
         tilt = np.sin(2 * rows + acquisition.seed) * np.cos(1.5 * columns + number / 40)
         image += np.float32(acquisition.bias_hu) * tilt
-    if acquisition.edge_air:
-        image[rows**2 + columns**2 > 1] = -1024
+
+
+def _field(acquisition: Acquisition) -> tuple[Hounsfield, Hounsfield]:
+    """Return the rows, (rows, 1), and columns, (1, columns), of the field from -1 to 1."""
+    rows = np.linspace(-1, 1, acquisition.rows, dtype=np.float32)
+    columns = np.linspace(-1, 1, acquisition.columns, dtype=np.float32)
+    return rows[:, None], columns[None, :]
+
+
+def _unmeasured(acquisition: Acquisition) -> NDArray[np.bool_]:
+    """Return the pixels, (rows, columns), outside the reconstruction circle."""
+    rows, columns = _field(acquisition)
+    return rows**2 + columns**2 > 1

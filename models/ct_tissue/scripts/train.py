@@ -5,7 +5,7 @@ importable, since its phantom scanner makes the volumes.
 
 The first stage learns with Dice and cross-entropy loss, the others with cross-entropy alone:
 Dice makes small structures be found, and thicker than they are; cross-entropy then settles their
-edges. The last stage goes from a coarser grid to the one that the bundle uses.
+edges. The third stage goes from a coarser grid to the one that the bundle uses.
 """
 
 import argparse
@@ -53,14 +53,21 @@ STAGES = (
     Stage(range(1, 161), (1.5, 1.5, 2.5), (96, 96, 32), 1200, 4e-3, 0.3, settles_norms=True),
     Stage(range(1, 241), (1.5, 1.5, 2.5), (96, 96, 32), 1300, 2e-3, 0.0, settles_norms=False),
     Stage(range(241, 401), (1.0, 1.0, 2.5), (128, 128, 32), 600, 1.5e-3, 0.0, settles_norms=False),
+    Stage(range(401, 641), (1.0, 1.0, 2.5), (128, 128, 32), 1700, 2e-3, 0.0, settles_norms=False),
+    Stage(range(641, 881), (1.0, 1.0, 2.5), (128, 128, 32), 1500, 2e-3, 0.0, settles_norms=False),
 )
 
 
 class Sample(NamedTuple):
-    """A phantom on the network's grid: scaled image, labels, and some voxels of each class."""
+    """A phantom on the network's grid.
+
+    The scaled image; the share of each class in each voxel, (classes, ...), in 255ths; and some
+    voxels of each class. Shares, because a voxel of this grid lies between voxels of the source,
+    and its probabilities are brought back to them the same way.
+    """
 
     image: NDArray[np.float16]
-    labels: NDArray[np.uint8]
+    shares: NDArray[np.uint8]
     anchors: tuple[NDArray[np.int64], ...]
 
 
@@ -115,7 +122,7 @@ def _preprocessing(spacing_mm: tuple[float, float, float]) -> Compose:
         both = name in ("EnsureChannelFirstd", "Orientationd", "Spacingd", "EnsureTyped")
         changed = {**transform, "keys": ["image", "label"] if both else "image"}
         if name == "Spacingd":
-            changed |= {"mode": ["bilinear", "nearest"], "pixdim": list(spacing_mm)}
+            changed |= {"mode": "bilinear", "pixdim": list(spacing_mm)}
         kept.append(changed)
     parser["preprocessing#transforms"] = kept
     return parser.get_parsed_content("preprocessing")
@@ -136,18 +143,23 @@ def _sample(
 ) -> Sample:
     torch.set_num_threads(1)
     volume = random_volume(seed)
-    done = _preprocessing(spacing_mm)({"image": volume.image(), "label": volume.label_image()})
+    preprocess = _preprocessing(spacing_mm)
+    shares = []
+    for value in range(CLASSES):
+        one_class = (volume.label_image() == value).float()
+        done = preprocess({"image": volume.image(), "label": one_class})
+        shares.append(np.round(done["label"][0].numpy() * 255).astype(np.uint8))
     image = done["image"][0].numpy().astype(np.float16)
-    labels = done["label"][0].numpy().astype(np.uint8)
     short = [max(0, want - have) for want, have in zip(patch, image.shape, strict=True)]
     widths = [(n // 2, n - n // 2) for n in short]
-    image, labels = np.pad(image, widths, "edge"), np.pad(labels, widths, "edge")
+    image = np.pad(image, widths, "edge")
+    padded = np.pad(np.stack(shares), [(0, 0), *widths], "edge")
     rng = np.random.default_rng(seed)
     anchors = []
     for value in range(CLASSES):
-        places = np.flatnonzero(labels == value)
+        places = np.flatnonzero(padded[value] > 127)
         anchors.append(rng.choice(places, size=min(len(places), 2000)) if len(places) else places)
-    return Sample(image, labels, tuple(anchors))
+    return Sample(image, padded, tuple(anchors))
 
 
 def _fit(network: torch.nn.Module, samples: list[Sample], stage: Stage, seed: int) -> None:
@@ -159,7 +171,6 @@ def _fit(network: torch.nn.Module, samples: list[Sample], stage: Stage, seed: in
     )
     loss_of = DiceCELoss(
         softmax=True,
-        to_onehot_y=True,
         batch=True,
         smooth_nr=1.0,
         smooth_dr=1.0,
@@ -170,11 +181,11 @@ def _fit(network: torch.nn.Module, samples: list[Sample], stage: Stage, seed: in
     for step in range(1, stage.steps + 1):
         if stage.settles_norms and step == round(SHARE_WITH_BATCH_STATISTICS * stage.steps):
             _settle_norms(network, samples, stage, rng)
-        images, labels = _batch(rng, samples, stage.patch)
+        images, shares = _batch(rng, samples, stage.patch)
         optimizer.zero_grad()
         with torch.autocast("cpu", dtype=torch.bfloat16):
             predicted = network(images)
-        loss = loss_of(predicted.float(), labels)
+        loss = loss_of(predicted.float(), shares)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
         optimizer.step()
@@ -206,11 +217,14 @@ def _settle_norms(
 def _batch(
     rng: np.random.Generator, samples: list[Sample], patch: tuple[int, int, int]
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return images and labels, each (BATCH, 1, *patch), flipped, shifted, scaled and noisy."""
+    """Return images, (BATCH, 1, *patch), flipped, shifted, scaled and noisy, and their shares.
+
+    The shares of the classes are (BATCH, CLASSES, *patch), from 0 to 1.
+    """
     pairs = [_patch(rng, samples[int(rng.integers(len(samples)))], patch) for _ in range(BATCH)]
     images = torch.from_numpy(np.stack([image for image, _ in pairs])[:, None])
-    labels = torch.from_numpy(np.stack([labels for _, labels in pairs])[:, None].astype(np.int64))
-    return images, labels
+    shares = torch.from_numpy(np.stack([shares for _, shares in pairs]))
+    return images, shares.float() / 255
 
 
 def _patch(
@@ -220,21 +234,22 @@ def _patch(
     present = [value for value in range(CLASSES) if len(sample.anchors[value])]
     shares = np.array([CLASS_SHARES[value] for value in present])
     wanted = present[int(rng.choice(len(present), p=shares / shares.sum()))]
-    centre = np.unravel_index(int(rng.choice(sample.anchors[wanted])), sample.labels.shape)
+    centre = np.unravel_index(int(rng.choice(sample.anchors[wanted])), sample.image.shape)
     where = []
-    for place, size, length in zip(centre, patch, sample.labels.shape, strict=True):
+    for place, size, length in zip(centre, patch, sample.image.shape, strict=True):
         first = int(place) - int(rng.integers(size))
         first = min(max(first, 0), length - size)
         where.append(slice(first, first + size))
-    image, labels = sample.image[tuple(where)].astype(np.float32), sample.labels[tuple(where)]
+    image = sample.image[tuple(where)].astype(np.float32)
+    shares = sample.shares[(slice(None), *where)]
     flips = tuple(axis for axis in range(3) if rng.random() < 0.5)
-    image, labels = np.flip(image, flips), np.flip(labels, flips)
+    image, shares = np.flip(image, flips), np.flip(shares, tuple(axis + 1 for axis in flips))
     if rng.random() < 0.5:
-        image, labels = image.swapaxes(0, 1), labels.swapaxes(0, 1)
+        image, shares = image.swapaxes(0, 1), shares.swapaxes(1, 2)
     gain, offset = rng.uniform(0.97, 1.03), rng.uniform(-0.008, 0.008)
     noise = rng.uniform(0, 0.008) * rng.standard_normal(image.shape, dtype=np.float32)
     image = np.clip(image * gain + offset + noise, 0.0, 1.0).astype(np.float32)
-    return image, np.ascontiguousarray(labels)
+    return image, np.ascontiguousarray(shares)
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ import pytest
 from pydicom import dcmread
 from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian
 
-from gateway.testing.phantom import Anatomy
+from gateway.testing.phantom import Anatomy, Tissue
 from gateway.testing.scanner import (
     Acquisition,
     Pixels,
@@ -153,3 +153,15 @@ def test_dciodvfy_finds_no_error(plane: Plane, pixels: Pixels, tmp_path: Path) -
         )
         assert "Error" not in report.stdout + report.stderr
         assert "Warning" not in report.stdout + report.stderr
+
+
+def test_what_lies_outside_the_reconstruction_circle_is_air_and_background() -> None:
+    anatomy = Anatomy.asymmetric_object(scale=3.0)
+
+    whole, _ = acquire(anatomy, small(noise_hu=0.0))
+    circle, truth = acquire(anatomy, small(noise_hu=0.0, edge_air=True))
+
+    assert whole[:, 0, 0].max() > -1000
+    assert np.all(circle[:, 0, 0] == -1024)
+    assert np.all(truth[:, 0, 0] == Tissue.BACKGROUND)
+    assert np.array_equal(circle[:, 24, 20], whole[:, 24, 20])
