@@ -8,6 +8,7 @@
     │   ├── PeerBusy               the peer answered "out of resources"
     │   ├── StoreFull              less free space than the reserve
     │   ├── StoreUnavailable       the store's files or index took nothing
+    │   ├── TooManyAssociations    the node, or one peer, has as many as it may have
     │   └── BundleHostLost         a model's process ended in the middle of a job
     ├── Permanent                  trying again gives the same answer
     │   ├── ConfigurationInvalid   settings, rules or models, with every problem's position
@@ -15,8 +16,10 @@
     │   ├── ModelFailed            the bundle raised an error on this series
     │   └── NotFound               no such series, job, node or model
     └── Rejected                   the input itself is refused
+        ├── ProtocolViolated       a peer sent what the DICOM upper layer does not know
         ├── DataSetUnreadable      no UID, class, study or series can be read from it
         ├── InstanceMismatch       the command names another instance than the data set
+        ├── IdentifierRefused      a query or retrieval does not say what its level needs
         ├── GeometryRefused        the series is no regular grid of slices
         └── InputRefused           the series is not what the model takes
 """
@@ -62,6 +65,10 @@ class StoreFull(Transient):
 
 class StoreUnavailable(Transient):
     """The store's file system or its index did not take what was to be kept."""
+
+
+class TooManyAssociations(Transient):
+    """The node, or one peer, has as many associations open as the settings let it have."""
 
 
 class BundleHostLost(Transient):
@@ -118,6 +125,10 @@ class Rejected(GatewayError):
     http_status = 409
 
 
+class ProtocolViolated(Rejected):
+    """A peer sent what is no PDU or message, or not where it came (PS3.8 section 9)."""
+
+
 class DataSetUnreadable(Rejected):
     """A data set does not parse to an instance UID, a class, a study and a series."""
 
@@ -128,6 +139,13 @@ class InstanceMismatch(Rejected):
     """The SOP Instance or Class UID of the command differs from the data set's (A9xxH)."""
 
     dimse_status = 0xA900
+
+
+class IdentifierRefused(Rejected):
+    """A query's or retrieval's identifier does not match its SOP class (A900H)."""
+
+    dimse_status = 0xA900
+    http_status = 400
 
 
 class GeometryRefused(Rejected):

@@ -10,7 +10,7 @@ import json
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, cast
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -56,7 +56,37 @@ class AllowedPeer(_Table):
     ae_title: AeTitle
     """Calling AE title that is let in."""
     host: str | None = None
-    """Address it must come from; left out, any address."""
+    """Address, network (10.0.0.0/24) or name it must come from; left out, any address."""
+
+
+class TlsSettings(_Table):
+    """The secure DICOM port (PS3.15 section B.12); files are PEM."""
+
+    port: Annotated[int, Field(ge=1, le=65535)] = 2762
+    """Port to listen on; 2762 is IANA's for DICOM over TLS."""
+    certificate: Path
+    """The node's certificate, followed by those of the authorities between."""
+    key: Path
+    """Its private key, without a passphrase; readable by the node's user only."""
+    authorities: Path | None = None
+    """Certificates of the authorities that peers' certificates must come from."""
+    require_peer_certificate: bool = True
+    """Whether a peer must show a certificate of one of the authorities."""
+    only: bool = False
+    """Whether the port without TLS stays closed."""
+
+
+class PeerTls(_Table):
+    """How a peer is called over TLS; files are PEM."""
+
+    authorities: Path
+    """Certificates of the authorities that the peer's certificate must come from."""
+    certificate: Path | None = None
+    """The node's own certificate, where the peer asks for one."""
+    key: Path | None = None
+    """Its private key."""
+    check_host: bool = True
+    """Whether the peer's certificate must name the host that is called."""
 
 
 class DimseSettings(_Table):
@@ -72,10 +102,22 @@ class DimseSettings(_Table):
     """Peers that may send; empty: anyone, with a warning at start."""
     quiet_seconds: float = Field(default=5, ge=0, le=3600)
     """How long a series stays quiet after its associations ended before it is complete."""
-    maximum_associations: int = Field(default=64, ge=1, le=1000)
-    """Open associations per receiver; more are rejected as a passing condition."""
+    longest_quiet_seconds: float = Field(default=60, ge=0, le=3600)
+    """Longest quiet time of a peer that resumes its series after pauses: 60 s is what others
+    wait for everybody. Whoever sends again after more than that sends anew."""
+    ceiling_seconds: float = Field(default=3600, gt=0)
+    """How long a series may be receiving at most: a sender that keeps its association open for
+    the working day must not keep its series from the models."""
+    called_ae_titles: tuple[AeTitle, ...] = ()
+    """AE titles that peers may call the node by; empty: any."""
+    maximum_associations: int = Field(default=256, ge=1, le=1000)
+    """Open associations of the node; more are rejected as a passing condition."""
+    maximum_associations_per_peer: int = Field(default=64, ge=1, le=1000)
+    """Open associations of one peer (AE title and address), so that none takes all."""
     idle_seconds: float = Field(default=60, ge=1, le=3600)
     """Silence after which an association is aborted, so that no series waits on a dead peer."""
+    tls: TlsSettings | None = None
+    """The secure DICOM port; left out, none."""
 
 
 class WebSettings(_Table):
@@ -117,6 +159,11 @@ class DimseNode(_Table):
     """Port of the peer."""
     storage_commitment: bool = False
     """Whether the peer is asked to confirm what it stored."""
+    tls: PeerTls | None = None
+    """Left out, the peer is called without TLS."""
+    counts_for: tuple[AeTitle, ...] = ()
+    """Calling AE titles whose series this peer is asked to count by C-FIND, so that they are
+    complete as soon as that many instances are here."""
 
 
 class DicomwebNode(_Table):
@@ -127,6 +174,8 @@ class DicomwebNode(_Table):
     """Base address of its services."""
     token_file: Path | None = None
     """File that holds a bearer token."""
+    counts_for: tuple[AeTitle, ...] = ()
+    """Calling AE titles whose series this peer is asked to count by QIDO-RS."""
 
 
 class HealthImagingNode(_Table):
@@ -206,6 +255,7 @@ def load_settings(file: Path, environment: Mapping[str, str] = os.environ) -> Se
     except ValidationError as error:
         raise ConfigurationInvalid(problems(file, document, error, model=Settings)) from error
     _require_known_sources(file, document, settings)
+    _require_one_count(file, document, settings)
     return _anchored(settings, file.resolve().parent)
 
 
@@ -257,16 +307,43 @@ def _require_known_sources(file: Path, document: PositionedDocument, settings: S
         raise ConfigurationInvalid(unknown)
 
 
+def _require_one_count(file: Path, document: PositionedDocument, settings: Settings) -> None:
+    """Two nodes may count differently, and only one answer can be waited for."""
+    counted_by: dict[str, str] = {}
+    problems: list[Problem] = []
+    for name, node in settings.nodes.items():
+        for number, ae_title in enumerate(getattr(node, "counts_for", ())):
+            other = counted_by.setdefault(ae_title, name)
+            if other != name:
+                message = f"series of {ae_title} are counted by node {other!r} already; remove one"
+                place = document.position(("nodes", name, "counts_for", number))
+                problems.append(Problem(file, *place, message))
+    if problems:
+        raise ConfigurationInvalid(problems)
+
+
+_ANCHORED = frozenset(
+    {"data_dir", "rules_dir", "models_dir", "token_file", "certificate", "key", "authorities"}
+)
+
+
 def _anchored(settings: Settings, folder: Path) -> Settings:
-    node = settings.node
-    return settings.model_copy(
-        update={
-            "node": node.model_copy(
+    """Return the settings with every relative path beginning at the settings file."""
+
+    def anchor(value: Any) -> Any:
+        if isinstance(value, _Table):
+            fields = type(value).model_fields
+            return value.model_copy(
                 update={
-                    "data_dir": folder / node.data_dir,
-                    "rules_dir": folder / node.rules_dir,
-                    "models_dir": folder / node.models_dir,
+                    name: folder / found
+                    if name in _ANCHORED and isinstance(found, Path)
+                    else anchor(found)
+                    for name in fields
+                    if isinstance(found := getattr(value, name), Path | _Table | Mapping)
                 }
             )
-        }
-    )
+        if isinstance(value, Mapping):
+            return {key: anchor(found) for key, found in value.items()}
+        return value
+
+    return cast(Settings, anchor(settings))

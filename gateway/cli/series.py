@@ -8,7 +8,7 @@ import typer
 from rich.table import Table
 
 from gateway.cli.common import ConfigOption, JsonOption, console, node_store, print_json
-from gateway.store import Job, NodeStore, Series
+from gateway.store import Job, NodeStore, Series, SeriesState
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -70,6 +70,8 @@ def describe(store: NodeStore, uid: str) -> dict[str, Any]:
     series = store.series.get(uid)
     return {
         **_listed(series),
+        "expected_instances": series.expected_instances,
+        "expected_by": series.expected_by,
         "completed_because": series.completed_because,
         "completed_at": _time(series.completed_at),
         "first_activity_at": _time(series.first_activity_at),
@@ -121,7 +123,7 @@ def _print(described: dict[str, Any]) -> None:
     print(f"state     {described['state']} (revision {described['revision']})")
     print(f"holds     {described['instances']} instances of modality {described['modality']}")
     print(f"from      {described['calling_ae']} by {described['source']}")
-    print(f"complete  {described['completed_because'] or 'not yet'}")
+    print(f"complete  {_completion(described)}")
     superseded = sum(not file["current"] for file in described["files"])
     if superseded:
         print(f"conflict  {superseded} superseded contents under a SOP Instance UID sent again")
@@ -134,6 +136,15 @@ def _print(described: dict[str, Any]) -> None:
     for job in described["jobs"]:
         target = job["node"] if job["action"] != "segment" else job["model"]
         print(f"  {job['id']}  {job['action']} {target}: {job['state']}  {job['error']}".rstrip())
+
+
+def _completion(described: dict[str, Any]) -> str:
+    """Return why a series is complete, or what is known of one that is still receiving."""
+    if described["state"] != SeriesState.RECEIVING:
+        return str(described["completed_because"])
+    if described["expected_instances"] is None:
+        return "not yet"
+    return f"not yet; {described['expected_by']} counts {described['expected_instances']} instances"
 
 
 def _time(seconds: float | None) -> str | None:

@@ -9,13 +9,9 @@ import structlog
 import typer
 
 from gateway.cli.common import ConfigOption, settings_file
-from gateway.cli.supervisor import Supervisor
 from gateway.logs import configure_logs
 from gateway.settings import Settings, load_settings
-from gateway.store.database import Database
 from gateway.store.heartbeat import Identity
-from gateway.store.objects import ObjectStore
-from gateway.workflow.validation import validated
 
 _log = structlog.get_logger()
 
@@ -85,6 +81,9 @@ def prepare(settings: Settings) -> None:
     Raises:
         ConfigurationInvalid: settings, rules or models are wrong.
     """
+    from gateway.store.database import Database
+    from gateway.workflow.validation import validated
+
     for note in validated(settings).notes:
         _log.warning("configuration_note", note=note)
     settings.node.data_dir.mkdir(parents=True, exist_ok=True)
@@ -94,7 +93,12 @@ def prepare(settings: Settings) -> None:
 
 
 def _run_all(file: Path, settings: Settings) -> int:
-    swept = ObjectStore(settings.node.data_dir, reserve_gb=0).sweep_spool()
-    if swept:
-        _log.warning("spool_swept", files=swept, meaning="half-written, never acknowledged")
+    from gateway.cli.supervisor import Supervisor
+    from gateway.store import open_store
+
+    store = open_store(settings)
+    cleared = store.reconcile()
+    store.close()
+    if cleared:
+        _log.warning("spool_cleared", files=cleared, meaning="on their way in, never acknowledged")
     return Supervisor(file.resolve(), settings).run()

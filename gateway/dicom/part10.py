@@ -1,6 +1,7 @@
 """Part 10 files: the header put before a received data set, and the way back to its bytes."""
 
 import struct
+from dataclasses import dataclass
 from typing import BinaryIO
 
 from gateway.errors import DataSetUnreadable
@@ -11,6 +12,15 @@ IMPLEMENTATION_VERSION_NAME = "GATEWAY_0_1"
 _PREAMBLE = bytes(128) + b"DICM"
 _GROUP_LENGTH = b"\x02\x00\x00\x00UL\x04\x00"
 _VERSION = b"\x02\x00\x01\x00OB\x00\x00\x02\x00\x00\x00\x00\x01"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class FileMeta:
+    """What the file meta information of a file of ours says."""
+
+    sop_class_uid: str
+    sop_instance_uid: str
+    transfer_syntax_uid: str
 
 
 def file_header(sop_class_uid: str, sop_instance_uid: str, transfer_syntax_uid: str) -> bytes:
@@ -28,9 +38,31 @@ def file_header(sop_class_uid: str, sop_instance_uid: str, transfer_syntax_uid: 
 
 
 def _element(number: int, vr: bytes, text: str, padding: bytes) -> bytes:
-    value = text.encode("ascii")
+    value = text.encode("ascii", "replace")
     value += padding * (len(value) % 2)
     return struct.pack("<HH2sH", 0x0002, number, vr, len(value)) + value
+
+
+def read_file_meta(file: BinaryIO) -> FileMeta:
+    """Read a header that `file_header` made, and leave ``file`` at the data set's first byte.
+
+    Raises:
+        DataSetUnreadable: the file has no Part 10 header with a group length.
+    """
+    seek_data_set(file)
+    end = file.tell()
+    file.seek(len(_PREAMBLE) + 12 + len(_VERSION))
+    elements = file.read(end - file.tell())
+    texts: dict[int, str] = {}
+    while elements:
+        _, number, _, length = struct.unpack_from("<HH2sH", elements)
+        texts[number] = elements[8 : 8 + length].rstrip(b"\x00 ").decode("ascii", "replace")
+        elements = elements[8 + length :]
+    return FileMeta(
+        sop_class_uid=texts.get(0x0002, ""),
+        sop_instance_uid=texts.get(0x0003, ""),
+        transfer_syntax_uid=texts.get(0x0010, ""),
+    )
 
 
 def seek_data_set(file: BinaryIO) -> None:

@@ -1,8 +1,8 @@
 """DICOM's own network services, as provider (SCP) and as user (SCU)."""
 
 from gateway.dimse.library import configure_pynetdicom
+from gateway.dimse.listener import reserve_port
 from gateway.dimse.provider import StorageProvider
-from gateway.dimse.transport import reserve_port
 from gateway.dimse.user import Outgoing, SendOutcome, SendResult, echo, send
 
 __all__ = [

@@ -1,196 +1,202 @@
-"""The storage and verification provider: what answers on the DICOM port."""
+"""What answers on the DICOM port: every connection of one receiver process."""
 
-import queue
-import threading
+import socket
+import ssl
 import time
 import uuid
-from io import BytesIO
-from typing import cast
+from collections import deque
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 
 import structlog
-from pydicom.dataset import Dataset
-from pynetdicom import AE, evt
-from pynetdicom.association import Association
-from pynetdicom.dimse_primitives import C_STORE
-from pynetdicom.events import Event
-from pynetdicom.pdu_primitives import A_ASSOCIATE
-from pynetdicom.transport import ThreadedAssociationServer
 
-from gateway.dicom.header import printable
-from gateway.dicom.part10 import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
-from gateway.dimse.library import VERIFICATION
-from gateway.dimse.transport import MAXIMUM_PDU_BYTES, SharedPortServer
-from gateway.errors import GatewayError
-from gateway.settings import Settings
-from gateway.store import NodeStore, Offer, Origin
+from gateway.dimse.admission import Admission
+from gateway.dimse.association import Association
+from gateway.dimse.connection import ABORT, ASSOCIATE_RQ, Connection, PeerSilent
+from gateway.dimse.listener import Listener
+from gateway.dimse.message import Command
+from gateway.dimse.negotiation import Acceptance, accept, read_request
+from gateway.dimse.service import PresentationContext, Service
+from gateway.dimse.storage import IncomingInstance
+from gateway.dimse.tls import server_context
+from gateway.errors import (
+    GatewayError,
+    PeerUnavailable,
+    ProtocolViolated,
+    StoreUnavailable,
+    TooManyAssociations,
+)
+from gateway.settings import DimseSettings, Settings
+from gateway.store import NodeStore, Origin
 
 _log = structlog.get_logger()
-
-_SUCCESS = 0x0000
-_REJECTED_PERMANENT = 0x01
-_SERVICE_USER = 0x01
-_CALLING_AE_NOT_RECOGNISED = 0x03
-_REJECTION_LOG_SECONDS = 60.0
-_LONGEST_ERROR_COMMENT = 64
 _NEGOTIATION_SECONDS = 15.0
-"""Time for a connection to become an association, and for a broken one to close (ARTIM)."""
+"""Time for a connection to become an association (ARTIM, PS3.8 section 9.1.4)."""
+_MOST_NEGOTIATING = 64
+_STORES_AT_ONCE = 16
+_ENDING_SECONDS = 5.0
+_BY_PROVIDER, _INVALID_PARAMETER, _NO_REASON = 0x02, 0x06, 0x00
 
 
 class StorageProvider:
-    """Answers C-ECHO and C-STORE for one receiver process.
+    """Answers associations for one receiver process, each in a thread of its own.
 
-    Every storage class, private and unknown ones too, is accepted in the first transfer syntax
-    that its sender proposes: bytes are kept as they come, whatever they are.
+    Storage is its own work; the other services are those it is given.
     """
 
-    def __init__(self, settings: Settings, store: NodeStore, receiver: str) -> None:
+    def __init__(
+        self, settings: Settings, store: NodeStore, receiver: str, services: Sequence[Service] = ()
+    ) -> None:
         self._settings = settings
         self._store = store
         self._receiver = receiver
-        self._origins: dict[Association, Origin] = {}
-        self._last_rejection_log: dict[str, float] = {}
-        self._entity = _entity(settings)
-        self._server: ThreadedAssociationServer | None = None
+        self._services = {uid: service for service in services for uid in service.sop_classes}
+        self._admission = Admission(settings.dimse, store.counters)
+        self._executor = ThreadPoolExecutor(_STORES_AT_ONCE, thread_name_prefix="store")
+        self._connections: set[Connection] = set()
+        self._serving: set[Connection] = set()
+        self._ends: deque[tuple[str, str]] = deque()
+        self._listeners = self._listening(settings.dimse)
 
     def start(self) -> None:
         """Listen, in threads of this process."""
-        dimse = self._settings.dimse
-        server = self._entity.make_server(
-            (dimse.bind, dimse.port), evt_handlers=self._handlers(), server_class=SharedPortServer
-        )
-        self._entity._servers.append(server)
-        self._server = server
-        threading.Thread(target=server.serve_forever, name="dicom-port", daemon=True).start()
+        for listener in self._listeners:
+            listener.start()
 
     def stop(self, drain_seconds: float) -> None:
         """Stop listening, let open associations finish, then abort those that remain."""
-        if self._server is not None:
-            self._server.shutdown()
+        for listener in self._listeners:
+            listener.stop()
         deadline = time.monotonic() + drain_seconds
-        while self._origins and time.monotonic() < deadline:
+        while self._serving and time.monotonic() < deadline:
             time.sleep(0.05)
-        for association in list(self._origins):
-            association.abort()
+        deadline = time.monotonic() + _ENDING_SECONDS
+        while self._connections and time.monotonic() < deadline:
+            for connection in list(self._connections):
+                connection.interrupt()
+            time.sleep(0.05)
+        self._executor.shutdown()
 
-    def _handlers(self) -> list[evt.EventHandlerType]:
-        return [
-            (evt.EVT_REQUESTED, self._on_requested),
-            (evt.EVT_ESTABLISHED, self._on_established),
-            (evt.EVT_C_STORE, self._on_store),
-            (evt.EVT_RELEASED, lambda event: self._on_ended(event, "released")),
-            (evt.EVT_ABORTED, lambda event: self._on_ended(event, "aborted")),
-            (evt.EVT_CONN_CLOSE, self._on_closed),
-        ]
+    def _listening(self, dimse: DimseSettings) -> list[Listener]:
+        most = dimse.maximum_associations + _MOST_NEGOTIATING
+        plain = Listener(dimse.bind, dimse.port, self._serve, most)
+        if dimse.tls is None:
+            return [plain]
+        context = server_context(dimse.tls)
 
-    def _on_requested(self, event: Event) -> None:
-        calling_ae = printable(_request(event).calling_ae_title)
-        host = event.assoc.requestor.address
-        if not self._is_allowed(calling_ae, host):
-            event.assoc.acse.send_reject(
-                _REJECTED_PERMANENT, _SERVICE_USER, _CALLING_AE_NOT_RECOGNISED
-            )
-            event.assoc.kill()
-            self._store.counters.add("rejected_associations")
-            self._log_rejection(calling_ae, host)
+        def serve(stream: socket.socket, host: str) -> None:
+            self._serve_secure(context, stream, host)
 
-    def _is_allowed(self, calling_ae: str, host: str) -> bool:
-        allow = self._settings.dimse.allow
-        return not allow or any(
-            peer.ae_title == calling_ae and peer.host in (None, host) for peer in allow
-        )
+        secure = Listener(dimse.bind, dimse.tls.port, serve, most)
+        return [secure] if dimse.tls.only else [plain, secure]
 
-    def _log_rejection(self, calling_ae: str, host: str) -> None:
-        """Log at most once a minute and peer: a misconfigured modality tries for ever."""
-        now = time.monotonic()
-        key = f"{calling_ae}@{host}"
-        if (
-            now - self._last_rejection_log.get(key, -_REJECTION_LOG_SECONDS)
-            < _REJECTION_LOG_SECONDS
-        ):
+    def _serve_secure(self, context: ssl.SSLContext, stream: socket.socket, host: str) -> None:
+        stream.settimeout(_NEGOTIATION_SECONDS)
+        try:
+            secured = context.wrap_socket(stream, server_side=True)
+        except OSError as error:
+            reason = error.strerror or type(error).__name__
+            self._admission.violated(host, f"no TLS connection came about: {reason}")
             return
-        if len(self._last_rejection_log) > 1000:
-            self._last_rejection_log.clear()
-        self._last_rejection_log[key] = now
-        _log.warning(
-            "association_rejected",
-            calling_ae=calling_ae,
-            host=host,
-            action="add the peer to dimse.allow if it should be let in",
-        )
+        with secured:
+            self._serve(secured, host)
 
-    def _on_established(self, event: Event) -> None:
-        self._origin(event)
+    def _serve(self, stream: socket.socket, host: str) -> None:
+        """Serve one connection; whatever it brings stays its own."""
+        connection = Connection(stream, self._settings.dimse.idle_seconds)
+        self._connections.add(connection)
+        try:
+            self._negotiate(connection, host)
+        except ProtocolViolated as error:
+            connection.abort(_BY_PROVIDER, _INVALID_PARAMETER)
+            self._admission.violated(host, str(error))
+        except PeerSilent as error:
+            connection.abort(_BY_PROVIDER, _NO_REASON)
+            _log.info("connection_given_up", host=host, reason=str(error))
+        except PeerUnavailable as error:
+            _log.debug("connection_ended", host=host, reason=str(error))
+        except GatewayError as error:
+            connection.abort(_BY_PROVIDER, _NO_REASON)
+            _log.warning("association_failed", host=host, reason=str(error))
+        except Exception:  # noqa: BLE001 - the connection's outermost layer
+            connection.abort(_BY_PROVIDER, _NO_REASON)
+            _log.exception("association_broke", host=host)
+        finally:
+            self._connections.discard(connection)
+            connection.close()
 
-    def _origin(self, event: Event) -> Origin:
-        """Return where an association's instances come from, entering it where it is new."""
-        if event.assoc in self._origins:
-            return self._origins[event.assoc]
-        request = _request(event)
+    def _negotiate(self, connection: Connection, host: str) -> None:
+        pdu = connection.read(_NEGOTIATION_SECONDS)
+        if pdu.type == ABORT:
+            return
+        if pdu.type != ASSOCIATE_RQ:
+            raise ProtocolViolated(f"a PDU of type {pdu.type:02X}H before any association")
+        request = read_request(pdu.body, host)
+        refusal = self._admission.refusal(request.peer)
+        if refusal is not None:
+            connection.send(refusal)
+            return
+        self._admit(connection, accept(request, list(self._services), connection.most_in_flight))
+
+    def _admit(self, connection: Connection, acceptance: Acceptance) -> None:
+        peer = acceptance.peer
         origin = Origin(
-            calling_ae=printable(request.calling_ae_title),
-            called_ae=printable(request.called_ae_title),
+            calling_ae=peer.calling_ae,
+            called_ae=peer.called_ae,
             source="c-store",
             association_id=str(uuid.uuid4()),
         )
-        host = event.assoc.requestor.address
-        self._store.associations.opened(str(origin.association_id), self._receiver, origin, host)
-        self._origins[event.assoc] = origin
-        return origin
-
-    def _on_closed(self, event: Event) -> None:
-        if event.assoc in self._origins:
-            self._on_ended(event, "lost")
-        else:
-            # A health probe: its thread would go on waiting for an association request.
-            cast("queue.Queue[None]", event.assoc.dul.to_user_queue).put(None)
-
-    def _on_ended(self, event: Event, ended: str) -> None:
-        origin = self._origins.get(event.assoc)
-        if origin is not None:
-            self._store.associations.closed(str(origin.association_id), ended)
-            # Only now: if the index was busy, the next event of this end tries again.
-            self._origins.pop(event.assoc, None)
-
-    def _on_store(self, event: Event) -> Dataset | int:
-        """Keep the instance, then answer (PS3.4 section B.2.3)."""
-        request = cast(C_STORE, event.request)
-        offer = Offer(
-            data_set=cast(BytesIO, request.DataSet).getvalue(),
-            transfer_syntax_uid=str(event.context.transfer_syntax),
-            sop_class_uid=str(request.AffectedSOPClassUID),
-            sop_instance_uid=str(request.AffectedSOPInstanceUID),
-        )
         try:
-            self._store.intake.keep(offer, self._origin(event))
-        except GatewayError as error:
-            _log.warning(
-                "instance_refused",
-                sop_instance_uid=offer.sop_instance_uid,
-                status=f"{error.dimse_status:04X}H",
-                reason=str(error),
+            self._enter(origin, peer.host)
+        except TooManyAssociations as error:
+            connection.send(self._admission.too_many(peer, str(error)))
+            return
+        self._run(connection, acceptance, origin)
+
+    def _run(self, connection: Connection, acceptance: Acceptance, origin: Origin) -> None:
+        def begin(context: PresentationContext, command: Command) -> IncomingInstance:
+            return IncomingInstance(self._store, context, command, origin)
+
+        association = Association(connection, acceptance, self._services, begin, self._executor)
+        ended = "aborted"
+        self._serving.add(connection)
+        try:
+            connection.send(acceptance.answer)
+            association.run()
+            ended = "released"
+        finally:
+            self._serving.discard(connection)
+            self._leave(origin, ended)
+
+    def _enter(self, origin: Origin, host: str) -> None:
+        """Enter an association into the index; without one, C-ECHO is still answered."""
+        dimse = self._settings.dimse
+        try:
+            self._store.associations.opened(
+                str(origin.association_id),
+                self._receiver,
+                origin,
+                host,
+                most=dimse.maximum_associations,
+                most_of_peer=dimse.maximum_associations_per_peer,
             )
-            return _failure(error)
-        return _SUCCESS
+        except StoreUnavailable as error:
+            _log.warning("association_not_indexed", reason=str(error))
 
+    def _leave(self, origin: Origin, ended: str) -> None:
+        """Note the end of an association: its series may be complete now."""
+        self._ends.append((str(origin.association_id), ended))
+        self.tend()
 
-def _entity(settings: Settings) -> AE:
-    entity = AE(ae_title=settings.node.ae_title)
-    entity.implementation_class_uid = IMPLEMENTATION_CLASS_UID
-    entity.implementation_version_name = IMPLEMENTATION_VERSION_NAME
-    entity.maximum_pdu_size = MAXIMUM_PDU_BYTES
-    entity.maximum_associations = settings.dimse.maximum_associations
-    entity.network_timeout = settings.dimse.idle_seconds
-    entity.acse_timeout = _NEGOTIATION_SECONDS
-    entity.add_supported_context(VERIFICATION)
-    return entity
-
-
-def _request(event: Event) -> A_ASSOCIATE:
-    return cast(A_ASSOCIATE, event.assoc.requestor.primitive)
-
-
-def _failure(error: GatewayError) -> Dataset:
-    status = Dataset()
-    status.Status = error.dimse_status
-    status.ErrorComment = str(error)[:_LONGEST_ERROR_COMMENT]
-    return status
+    def tend(self) -> None:
+        """Note the ends of associations; what the index does not take waits for the next time."""
+        while self._ends:
+            association_id, ended = self._ends[0]
+            try:
+                self._store.associations.closed(association_id, ended)
+            except StoreUnavailable as error:
+                _log.warning("association_end_not_indexed", reason=str(error))
+                return
+            with suppress(ValueError):
+                self._ends.remove((association_id, ended))

@@ -2,10 +2,15 @@
 
 import structlog
 
+from gateway.dimse.commitment import CommitmentService
 from gateway.dimse.library import configure_pynetdicom
 from gateway.dimse.provider import StorageProvider
+from gateway.dimse.query import QueryService
+from gateway.dimse.retrieval import GetService, MoveService
+from gateway.dimse.service import Service
+from gateway.dimse.verification import Verification
 from gateway.settings import Settings
-from gateway.store import open_store
+from gateway.store import NodeStore, open_store
 from gateway.store.heartbeat import Identity, Lifetime
 
 _log = structlog.get_logger()
@@ -16,14 +21,28 @@ _IDLE_SECONDS = 1.0
 def run_receiver(settings: Settings, identity: Identity) -> None:
     """Receive until SIGTERM; open associations then have 20 s to finish."""
     configure_pynetdicom()
-    store = open_store(settings)
+    store = open_store(settings, identity.name)
+    store.reconcile(identity.name)
     lost = store.associations.lost(identity.name)
     if lost:
         _log.warning("associations_lost", number=lost, meaning="the receiver was killed")
     if not settings.dimse.allow:
         _log.warning("dimse_open_to_anyone", action="list the peers in dimse.allow")
-    provider = StorageProvider(settings, store, identity.name)
+    provider = StorageProvider(settings, store, identity.name, services(settings, store))
     provider.start()
-    Lifetime(store.processes, identity, {"port": settings.dimse.port}).run(_IDLE_SECONDS)
+    Lifetime(store.processes, identity, {"port": settings.dimse.port}).run(
+        _IDLE_SECONDS, provider.tend
+    )
     provider.stop(_DRAIN_SECONDS)
     store.close()
+
+
+def services(settings: Settings, store: NodeStore) -> tuple[Service, ...]:
+    """Return what the DICOM port serves beside storage."""
+    return (
+        Verification(),
+        QueryService(store, settings),
+        MoveService(store, settings),
+        GetService(store),
+        CommitmentService(store, settings),
+    )

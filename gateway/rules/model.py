@@ -4,14 +4,14 @@ Words of the tests stay text here, as they are written; what they mean depends o
 and is settled in `gateway.rules.checks`.
 """
 
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 PLANNED_KEYS: Final = frozenset(
     {
         *("discard", "fetch_priors", "notify"),
-        *("deidentify", "on_late", "series_description", "when_done"),
+        *("deidentify", "series_description", "when_done"),
         *("fallback", "group", "prefer", "priority", "stop"),
     }
 )
@@ -179,6 +179,9 @@ class Rule(_Form):
     rule: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9 ._-]{0,79}$")
     description: str = ""
     enabled: Flag = True
+    on_late: Literal["rerun", "ignore"] = "rerun"
+    """What a new revision of a series gets, when late instances opened it again: everything once
+    more, or nothing from a rule that ran for an earlier revision."""
     when: Condition
     then: tuple[Step, ...] = Field(min_length=1)
 

@@ -40,15 +40,23 @@ class CompiledRule:
         """The rule's name."""
         return self.rule.name
 
-    def outcome(self, columns: Columns) -> RuleOutcome:
-        """Whether the rule takes a series, and why."""
+    def outcome(self, columns: Columns, *, ran_before: bool) -> RuleOutcome:
+        """Whether the rule takes a series, and why.
+
+        ``ran_before`` says that it took an earlier revision of the series.
+        """
         if not self.rule.enabled:
-            reason = Reason(text="the rule is not enabled", holds=False)
-            return RuleOutcome(rule=self.name, matched=False, reasons=(reason,))
+            return self._left_out("the rule is not enabled")
+        if ran_before and self.rule.on_late == "ignore":
+            return self._left_out("on_late is ignore, and the rule ran before these instances came")
         explained = self.condition.explain(columns)
         is_plain_list = isinstance(self.condition, GroupCondition) and self.condition.needs_all
         reasons = explained.parts if is_plain_list else (explained,)
         return RuleOutcome(rule=self.name, matched=explained.holds, reasons=reasons)
+
+    def _left_out(self, why: str) -> RuleOutcome:
+        reason = Reason(text=why, holds=False)
+        return RuleOutcome(rule=self.name, matched=False, reasons=(reason,))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -68,10 +76,16 @@ class RuleSet:
         enabled = (one for one in self.rules if one.rule.enabled)
         return frozenset(tag for one in enabled for tag in one.condition.tags_read)
 
-    def decide(self, facts: SeriesFacts) -> Decision:
-        """Ask every rule about a series, and list the actions of those that match."""
+    def decide(self, facts: SeriesFacts, *, ran_before: Collection[str] = ()) -> Decision:
+        """Ask every rule about a series, and list the actions of those that match.
+
+        ``ran_before`` names the rules that ran for an earlier revision of the series; those
+        that ignore late instances take no further one.
+        """
         columns = Columns(facts=facts)
-        outcomes = tuple(rule.outcome(columns) for rule in self.rules)
+        outcomes = tuple(
+            rule.outcome(columns, ran_before=rule.name in ran_before) for rule in self.rules
+        )
         return Decision(
             digest=self.digest,
             outcomes=outcomes,

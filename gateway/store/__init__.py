@@ -1,12 +1,16 @@
 """Instances on disk, their index, and the admission of new ones."""
 
-from gateway.store.instances import Instance, Origin, Receipt
-from gateway.store.intake import Offer
+from gateway.store.counters import Counters
+from gateway.store.instances import Instance, Receipt
+from gateway.store.intake import Announcement, Offer, Reception
 from gateway.store.jobs import Job, JobAction, JobState
 from gateway.store.node_store import NodeStore, open_store
+from gateway.store.origin import Origin
 from gateway.store.series import Series, SeriesState
 
 __all__ = [
+    "Announcement",
+    "Counters",
     "Instance",
     "Job",
     "JobAction",
@@ -15,6 +19,7 @@ __all__ = [
     "Offer",
     "Origin",
     "Receipt",
+    "Reception",
     "Series",
     "SeriesState",
     "open_store",

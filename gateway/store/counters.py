@@ -7,14 +7,14 @@ from gateway.store.database import Database
 from gateway.store.schema import counters
 
 
-def count(connection: Connection, name: str) -> None:
-    """Add one to a counter inside a running transaction."""
+def count(connection: Connection, name: str, number: int = 1) -> None:
+    """Add to a counter inside a running transaction."""
     dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
     connection.execute(
         dialect.insert(counters)
-        .values(name=name, value=1)
+        .values(name=name, value=number)
         .on_conflict_do_update(
-            index_elements=[counters.c.name], set_={"value": counters.c.value + 1}
+            index_elements=[counters.c.name], set_={"value": counters.c.value + number}
         )
     )
 

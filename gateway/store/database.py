@@ -6,9 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from alembic import command
-from alembic.config import Config
-from sqlalchemy import Connection, Engine, create_engine, event, text
+from sqlalchemy import Connection, Engine, create_engine, event, inspect, text
 from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.exc import DatabaseError, IntegrityError, ProgrammingError
 from sqlalchemy.pool import ConnectionPoolEntry
@@ -19,6 +17,8 @@ _MIGRATIONS = Path(__file__).parent / "migrations"
 _BUSY_TIMEOUT_SECONDS = 30
 _SWITCH_PAUSE_SECONDS = 0.02
 _MIGRATION_LOCK = 7_015_201
+REVISION = "0001"
+"""Newest migration: an index that has it needs no look at the migrations, which takes a while."""
 
 
 class Database:
@@ -33,6 +33,20 @@ class Database:
 
     def upgrade(self) -> None:
         """Bring the schema to this version; one process at a time does it, the others wait."""
+        if self._revision() != REVISION:
+            self._migrate()
+
+    def _revision(self) -> str | None:
+        """Return the schema's revision, or nothing where there is no schema yet."""
+        with self.reading() as connection:
+            if not inspect(connection).has_table("alembic_version"):
+                return None
+            return connection.execute(text("SELECT version_num FROM alembic_version")).scalar()
+
+    def _migrate(self) -> None:
+        from alembic import command
+        from alembic.config import Config
+
         with self.writing() as connection:
             if connection.dialect.name == "postgresql":
                 connection.execute(text("SELECT pg_advisory_xact_lock(:k)"), {"k": _MIGRATION_LOCK})

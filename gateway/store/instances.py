@@ -1,17 +1,29 @@
 """The index of instances: what was received, by whom, and which content is current."""
 
 import time
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-from sqlalchemy import Connection, RowMapping, func, insert, select, update
-from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy import Connection, RowMapping, bindparam, exists, func, insert, select, update
 
 from gateway.dicom.header import InstanceHeader
+from gateway.errors import TooManyAssociations
+from gateway.store.collection import enter_series, enter_studies, note_arrivals, reopen_series
 from gateway.store.counters import count
 from gateway.store.database import Database
+from gateway.store.grouping import GroupCommit
 from gateway.store.objects import StoredObject
+from gateway.store.origin import RESULT, Origin
 from gateway.store.schema import arrivals, associations, instances, series
+
+_LARGEST_GROUP = 256
+_UNLIMITED = 1 << 30
+_MOST_NOTED = 100_000
+_INSERT = insert(instances)
+_CONTENTS = select(instances.c.sop_instance_uid, instances.c.object_key).where(
+    instances.c.sop_instance_uid.in_(bindparam("uids", expanding=True))
+)
 
 
 class Receipt(StrEnum):
@@ -23,17 +35,6 @@ class Receipt(StrEnum):
     """Seen with the same bytes: nothing is stored twice, nothing runs twice."""
     CONFLICT = "conflict"
     """Seen with other bytes: both are kept, the newer one is current."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Origin:
-    """Where an instance came from."""
-
-    calling_ae: str
-    called_ae: str
-    source: str
-    """Which door: ``c-store``, or ``result`` for what a model made here."""
-    association_id: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -50,33 +51,76 @@ class Instance:
     current: bool
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Arrival:
+    """An instance whose file is durable, on its way into the index."""
+
+    header: InstanceHeader
+    stored: StoredObject
+    transfer_syntax_uid: str
+    origin: Origin
+
+
 class InstanceIndex:
     """The instances of the index."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        self._group = GroupCommit(self._commit, _LARGEST_GROUP)
+        self._noted: set[tuple[str, str]] = set()
 
     def record(
         self, header: InstanceHeader, stored: StoredObject, ts: str, origin: Origin
     ) -> Receipt:
         """Enter one instance whose file is already durable; return what it was.
 
-        ``ts`` is its Transfer Syntax UID. When this returns, the instance is committed.
-        A new or conflicting instance re-opens its series.
+        ``ts`` is its Transfer Syntax UID. When this returns, the instance is committed,
+        together with what other threads brought meanwhile. A new or conflicting instance
+        re-opens its series.
         """
+        arrival = _Arrival(header=header, stored=stored, transfer_syntax_uid=ts, origin=origin)
+        return self._group.submit(arrival)
+
+    def _commit(self, arrivals: Sequence[_Arrival]) -> list[Receipt]:
         now = time.time()
         with self._database.writing() as connection:
-            _one_at_a_time(connection, header.sop_instance_uid)
-            known = _contents(connection, header.sop_instance_uid)
-            receipt = _receipt(known, stored.key)
-            _touch_series(connection, header, origin, now, reopen=receipt is not Receipt.DUPLICATE)
-            if receipt is not Receipt.DUPLICATE:
-                _supersede(connection, header.sop_instance_uid)
-                connection.execute(insert(instances).values(_row(header, stored, ts, now)))
-            if origin.association_id is not None:
-                _note_arrival(connection, origin.association_id, header.series_instance_uid)
-            count(connection, f"instances_{receipt}")
-        return receipt
+            _one_at_a_time(connection, {one.header.sop_instance_uid for one in arrivals})
+            receipts = _receipts(connection, arrivals)
+            fresh = [
+                one
+                for one, receipt in zip(arrivals, receipts, strict=True)
+                if receipt is not Receipt.DUPLICATE
+            ]
+            noted = self._note_arrivals(connection, arrivals, now)
+            enter_studies(connection, [one.header for one in arrivals])
+            enter_series(connection, [(one.header, one.origin) for one in arrivals], now)
+            reopen_series(
+                connection,
+                {one.header.series_instance_uid for one in fresh if one.origin.source != RESULT},
+                now,
+            )
+            if Receipt.CONFLICT in receipts:
+                _supersede(connection, [one.header.sop_instance_uid for one in fresh])
+            _insert(connection, fresh, now)
+            for receipt in sorted(set(receipts)):
+                count(connection, f"instances_{receipt}", receipts.count(receipt))
+        self._noted |= noted
+        return receipts
+
+    def _note_arrivals(
+        self, connection: Connection, arrivals: Sequence[_Arrival], now: float
+    ) -> set[tuple[str, str]]:
+        """Note which association brought which series; return the pairs that are new."""
+        if len(self._noted) > _MOST_NOTED:
+            self._noted.clear()
+        pairs = {
+            (one.origin.association_id, one.header.series_instance_uid)
+            for one in arrivals
+            if one.origin.association_id is not None
+        } - self._noted
+        if pairs:
+            note_arrivals(connection, sorted(pairs), now)
+        return pairs
 
     def of_series(self, series_instance_uid: str) -> tuple[Instance, ...]:
         """Return all contents of a series' instances, in order of arrival."""
@@ -86,7 +130,13 @@ class InstanceIndex:
             .order_by(instances.c.id)
         )
         with self._database.reading() as connection:
-            return tuple(_instance(row) for row in connection.execute(statement).mappings())
+            return tuple(instance_of(row) for row in connection.execute(statement).mappings())
+
+    def knows(self, object_key: str) -> bool:
+        """Tell whether any instance has this content."""
+        statement = select(exists().where(instances.c.object_key == object_key))
+        with self._database.reading() as connection:
+            return bool(connection.execute(statement).scalar())
 
     def current(self, sop_instance_uid: str) -> Instance | None:
         """Return the content that stands for this instance now."""
@@ -95,7 +145,7 @@ class InstanceIndex:
         )
         with self._database.reading() as connection:
             row = connection.execute(statement).mappings().first()
-        return None if row is None else _instance(row)
+        return None if row is None else instance_of(row)
 
 
 class AssociationIndex:
@@ -104,18 +154,37 @@ class AssociationIndex:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def opened(self, association_id: str, receiver: str, origin: Origin, host: str) -> None:
-        """Enter an accepted association."""
+    def opened(
+        self,
+        association_id: str,
+        receiver: str,
+        origin: Origin,
+        host: str,
+        *,
+        most: int = _UNLIMITED,
+        most_of_peer: int = _UNLIMITED,
+    ) -> None:
+        """Enter an accepted association, unless the node or its peer has too many open.
+
+        Raises:
+            TooManyAssociations: one more than ``most``, or than ``most_of_peer``.
+        """
         with self._database.writing() as connection:
+            mine = _open_ones(connection, origin.calling_ae, host)
+            if mine[1] >= most_of_peer:
+                raise TooManyAssociations(f"the peer has {mine[1]} associations open already")
+            if mine[0] >= most:
+                raise TooManyAssociations(f"the node has {mine[0]} associations open already")
             connection.execute(
-                insert(associations).values(
-                    id=association_id,
-                    receiver=receiver,
-                    calling_ae=origin.calling_ae,
-                    called_ae=origin.called_ae,
-                    host=host,
-                    opened_at=time.time(),
-                )
+                insert(associations),
+                {
+                    "id": association_id,
+                    "receiver": receiver,
+                    "calling_ae": origin.calling_ae,
+                    "called_ae": origin.called_ae,
+                    "host": host,
+                    "opened_at": time.time(),
+                },
             )
 
     def closed(self, association_id: str, ended: str) -> None:
@@ -134,6 +203,16 @@ class AssociationIndex:
         return len(ids)
 
 
+def _open_ones(connection: Connection, calling_ae: str, host: str) -> tuple[int, int]:
+    """Return how many associations are open: of the node, and of one peer."""
+    of_peer = (associations.c.calling_ae == calling_ae) & (associations.c.host == host)
+    statement = select(func.count(), func.count().filter(of_peer)).where(
+        associations.c.closed_at.is_(None)
+    )
+    row = connection.execute(statement).one()
+    return int(row[0]), int(row[1])
+
+
 def _close(connection: Connection, ids: list[str], ended: str) -> None:
     now = time.time()
     connection.execute(
@@ -147,88 +226,68 @@ def _close(connection: Connection, ids: list[str], ended: str) -> None:
     )
 
 
-def _one_at_a_time(connection: Connection, sop_instance_uid: str) -> None:
+def _one_at_a_time(connection: Connection, sop_instance_uids: Collection[str]) -> None:
     """Let the same instance on two associations follow each other; SQLite's writers always do."""
     if connection.dialect.name == "postgresql":
-        key = func.hashtextextended(sop_instance_uid, 0)
-        connection.execute(select(func.pg_advisory_xact_lock(key)))
+        for uid in sorted(sop_instance_uids):
+            key = func.hashtextextended(uid, 0)
+            connection.execute(select(func.pg_advisory_xact_lock(key)))
 
 
-def _contents(connection: Connection, sop_instance_uid: str) -> frozenset[str]:
-    statement = select(instances.c.object_key).where(
-        instances.c.sop_instance_uid == sop_instance_uid
-    )
-    return frozenset(connection.execute(statement).scalars())
+def _receipts(connection: Connection, arrivals: Sequence[_Arrival]) -> list[Receipt]:
+    """Return what each arrival is, given the index and the arrivals before it in the group."""
+    uids = list({one.header.sop_instance_uid for one in arrivals})
+    contents: dict[str, set[str]] = {uid: set() for uid in uids}
+    for uid, key in connection.execute(_CONTENTS, {"uids": uids}):
+        contents[uid].add(key)
+    receipts = []
+    for one in arrivals:
+        known = contents[one.header.sop_instance_uid]
+        receipts.append(_receipt(known, one.stored.key))
+        known.add(one.stored.key)
+    return receipts
 
 
-def _receipt(known: frozenset[str], key: str) -> Receipt:
+def _receipt(known: Collection[str], key: str) -> Receipt:
     if key in known:
         return Receipt.DUPLICATE
     return Receipt.CONFLICT if known else Receipt.NEW
 
 
-def _supersede(connection: Connection, sop_instance_uid: str) -> None:
+def _supersede(connection: Connection, sop_instance_uids: Sequence[str]) -> None:
     connection.execute(
         update(instances)
-        .where(instances.c.sop_instance_uid == sop_instance_uid)
+        .where(instances.c.sop_instance_uid.in_(sop_instance_uids))
         .values(current=False)
     )
 
 
-def _touch_series(
-    connection: Connection, header: InstanceHeader, origin: Origin, now: float, *, reopen: bool
-) -> None:
-    """Create the series with its first instance; re-open it with a later one."""
-    dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
-    is_result = origin.source == "result"
-    statement = dialect.insert(series).values(
-        series_instance_uid=header.series_instance_uid,
-        study_instance_uid=header.study_instance_uid,
-        modality=header.modality,
-        receiving=not is_result,
-        revision=int(is_result),
-        routed_revision=int(is_result),
-        completed_because="made by this node" if is_result else "",
-        completed_at=now if is_result else None,
-        first_activity_at=now,
-        last_activity_at=now,
-        calling_ae=origin.calling_ae,
-        called_ae=origin.called_ae,
-        source=origin.source,
-    )
-    later = {"last_activity_at": now, "receiving": True} if reopen and not is_result else {}
-    key = [series.c.series_instance_uid]
-    connection.execute(
-        statement.on_conflict_do_update(index_elements=key, set_=later)
-        if later
-        else statement.on_conflict_do_nothing(index_elements=key)
-    )
+def _insert(connection: Connection, arrivals: Sequence[_Arrival], now: float) -> None:
+    """Enter the new contents; of several contents of one instance the last is current."""
+    last = {one.header.sop_instance_uid: one for one in arrivals}
+    rows = [
+        _row(one, now) | {"current": last[one.header.sop_instance_uid] is one} for one in arrivals
+    ]
+    if rows:
+        connection.execute(_INSERT, rows)
 
 
-def _note_arrival(connection: Connection, association_id: str, series_instance_uid: str) -> None:
-    dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
-    connection.execute(
-        dialect.insert(arrivals)
-        .values(association_id=association_id, series_instance_uid=series_instance_uid)
-        .on_conflict_do_nothing()
-    )
-
-
-def _row(header: InstanceHeader, stored: StoredObject, ts: str, now: float) -> dict[str, object]:
+def _row(one: _Arrival, now: float) -> dict[str, object]:
     return {
-        "sop_instance_uid": header.sop_instance_uid,
-        "sop_class_uid": header.sop_class_uid,
-        "series_instance_uid": header.series_instance_uid,
-        "transfer_syntax_uid": ts,
-        "sha256": stored.sha256,
-        "object_key": stored.key,
-        "bytes": stored.size_bytes,
-        "current": True,
+        "sop_instance_uid": one.header.sop_instance_uid,
+        "sop_class_uid": one.header.sop_class_uid,
+        "series_instance_uid": one.header.series_instance_uid,
+        "instance_number": one.header.instance.get("instance_number", ""),
+        "transfer_syntax_uid": one.transfer_syntax_uid,
+        "sha256": one.stored.sha256,
+        "object_key": one.stored.key,
+        "bytes": one.stored.size_bytes,
         "received_at": now,
     }
 
 
-def _instance(row: RowMapping) -> Instance:
+def instance_of(row: RowMapping) -> Instance:
+    """Return a row of the instances table as a value."""
     return Instance(
         sop_instance_uid=row["sop_instance_uid"],
         sop_class_uid=row["sop_class_uid"],

@@ -28,18 +28,32 @@ class NodeStore:
     counters: Counters
     processes: ProcessIndex
 
+    def reconcile(self, process: str | None = None) -> int:
+        """Clear what a killed process left; none of it was acknowledged. Return how many files.
+
+        Half-written files go, and whole ones that the index never heard of. Without a name,
+        what any process left: only while none runs.
+        """
+        number = 0
+        for path, key in self.objects.leftovers(process):
+            if key is not None and not self.instances.knows(key):
+                self.objects.path(key).unlink(missing_ok=True)
+            path.unlink()
+            number += 1
+        return number
+
     def close(self) -> None:
         """Close the index's connections."""
         self.database.close()
 
 
-def open_store(settings: Settings) -> NodeStore:
-    """Open a node's store; its folders are made, its schema must be current.
+def open_store(settings: Settings, process: str = "node") -> NodeStore:
+    """Open a node's store for a process; its folders are made, its schema must be current.
 
     `Database.upgrade` makes it current; `gateway serve` does that before anything else.
     """
     data_dir = settings.node.data_dir
-    objects = ObjectStore(data_dir, reserve_gb=settings.node.reserve_gb)
+    objects = ObjectStore(data_dir, reserve_gb=settings.node.reserve_gb, process=process)
     database = Database(settings.index_url)
     instances = InstanceIndex(database)
     counters = Counters(database)

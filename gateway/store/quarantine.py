@@ -3,7 +3,9 @@
 import json
 import time
 import uuid
+from collections.abc import Callable
 from pathlib import Path
+from typing import BinaryIO
 
 from gateway.store.objects import store_error
 
@@ -15,8 +17,8 @@ class Quarantine:
         self._folder = root / "quarantine"
         self._folder.mkdir(parents=True, exist_ok=True)
 
-    def set_aside(self, content: bytes, note: dict[str, str]) -> Path:
-        """Write bytes and the reason of their refusal; return where they lie.
+    def set_aside(self, write: Callable[[BinaryIO], None], note: dict[str, str]) -> Path:
+        """Keep what ``write`` writes and the reason of its refusal; return where it lies.
 
         Raises:
             StoreFull, StoreUnavailable: the file system took no more; nothing is left there.
@@ -24,7 +26,8 @@ class Quarantine:
         name = f"{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}-{uuid.uuid4().hex[:12]}"
         path = self._folder / f"{name}.bin"
         try:
-            path.write_bytes(content)
+            with path.open("wb") as file:
+                write(file)
             path.with_suffix(".json").write_text(json.dumps(note, indent=2) + "\n")
         except OSError as error:
             path.unlink(missing_ok=True)

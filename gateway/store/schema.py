@@ -22,13 +22,37 @@ from sqlalchemy import (
 
 metadata = MetaData()
 
+studies = Table(
+    "studies",
+    metadata,
+    Column("study_instance_uid", String(64), primary_key=True),
+    Column("patient_id", Text, nullable=False, index=True),
+    Column("issuer_of_patient_id", Text, nullable=False),
+    Column("patient_name", Text, nullable=False),
+    Column("patient_birth_date", Text, nullable=False),
+    Column("patient_sex", Text, nullable=False),
+    Column("study_date", Text, nullable=False, index=True),
+    Column("study_time", Text, nullable=False),
+    Column("accession_number", Text, nullable=False, index=True),
+    Column("study_id", Text, nullable=False),
+    Column("study_description", Text, nullable=False),
+    Column("referring_physician_name", Text, nullable=False),
+)
+
 series = Table(
     "series",
     metadata,
     Column("series_instance_uid", String(64), primary_key=True),
     Column("study_instance_uid", String(64), nullable=False, index=True),
     Column("modality", String(16), nullable=False),
+    Column("series_number", Text, nullable=False),
+    Column("series_description", Text, nullable=False),
+    Column("body_part_examined", Text, nullable=False),
     Column("receiving", Boolean, nullable=False),
+    Column("receiving_since", Float, nullable=False),
+    Column("expected_instances", Integer),
+    Column("expected_by", Text, nullable=False),
+    Column("asked_at", Float),
     Column("revision", Integer, nullable=False),
     Column("routed_revision", Integer, nullable=False),
     Column("completed_because", Text, nullable=False),
@@ -52,8 +76,8 @@ instances = Table(
         String(64),
         ForeignKey("series.series_instance_uid"),
         nullable=False,
-        index=True,
     ),
+    Column("instance_number", Text, nullable=False),
     Column("transfer_syntax_uid", String(64), nullable=False),
     Column("sha256", String(64), nullable=False),
     Column("object_key", String(64), nullable=False),
@@ -61,6 +85,8 @@ instances = Table(
     Column("current", Boolean, nullable=False),
     Column("received_at", Float, nullable=False),
     UniqueConstraint("sop_instance_uid", "object_key", name="one_row_per_instance_and_content"),
+    Index("instances_of_series", "series_instance_uid", "current"),
+    Index("instances_by_object", "object_key"),
 )
 
 associations = Table(
@@ -74,7 +100,8 @@ associations = Table(
     Column("opened_at", Float, nullable=False),
     Column("closed_at", Float),
     Column("ended", String(16)),
-    Index("associations_open", "receiver", "closed_at"),
+    Index("associations_open", "closed_at", "receiver"),
+    Index("associations_of_peer", "calling_ae", "opened_at"),
 )
 
 arrivals = Table(
@@ -82,6 +109,26 @@ arrivals = Table(
     metadata,
     Column("association_id", String(36), ForeignKey("associations.id"), primary_key=True),
     Column("series_instance_uid", String(64), primary_key=True, index=True),
+    Column("pause_seconds", Float),
+    Index("arrivals_paused", "pause_seconds"),
+)
+
+commitments = Table(
+    "commitments",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=True),
+    Column("transaction_uid", String(64), nullable=False),
+    Column("calling_ae", String(16), nullable=False),
+    Column("called_ae", String(16), nullable=False),
+    Column("host", String(64), nullable=False),
+    Column("requested", JSON, nullable=False),
+    Column("requested_at", Float, nullable=False),
+    Column("attempts", Integer, nullable=False),
+    Column("next_attempt_at", Float),
+    Column("reported_at", Float),
+    Column("error", Text, nullable=False),
+    UniqueConstraint("transaction_uid", "calling_ae", name="one_row_per_commitment_request"),
+    Index("commitments_due", "next_attempt_at"),
 )
 
 decisions = Table(

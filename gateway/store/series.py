@@ -2,7 +2,7 @@
 
 ::
 
-    receiving --(associations ended, quiet)--> complete --(all jobs ended)--> done | failed
+    receiving --(gateway.store.completion)---> complete --(all jobs ended)--> done | failed
         ^                                         |
         +------------(a late instance)------------+   the next completion is a new revision
 """
@@ -16,7 +16,6 @@ from sqlalchemy import (
     Connection,
     RowMapping,
     Select,
-    exists,
     func,
     literal_column,
     select,
@@ -27,7 +26,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from gateway.errors import NotFound
 from gateway.store.database import Database
 from gateway.store.jobs import ENDED_BADLY, OPEN_STATES
-from gateway.store.schema import arrivals, associations, decisions, instances, jobs, series
+from gateway.store.schema import decisions, instances, jobs, series
 
 
 class SeriesState(StrEnum):
@@ -53,6 +52,10 @@ class Series:
     state: SeriesState
     revision: int
     instances: int
+    expected_instances: int | None
+    """How many instances are known to come, while the series is receiving."""
+    expected_by: str
+    """Who says so."""
     completed_because: str
     completed_at: float | None
     first_activity_at: float
@@ -86,35 +89,6 @@ class SeriesIndex:
         if row is None:
             raise NotFound(f"no series {series_instance_uid} is known to this node")
         return _series(row)
-
-    def complete_quiet_ones(self, quiet_seconds: float) -> int:
-        """Hold complete every series whose associations ended and that stayed quiet since.
-
-        Returns how many became complete. Each completion is a new revision.
-        """
-        now = time.time()
-        still_open = exists().where(
-            arrivals.c.series_instance_uid == series.c.series_instance_uid,
-            arrivals.c.association_id == associations.c.id,
-            associations.c.closed_at.is_(None),
-        )
-        statement = (
-            update(series)
-            .where(
-                series.c.receiving, series.c.last_activity_at <= now - quiet_seconds, ~still_open
-            )
-            .values(
-                receiving=False,
-                revision=series.c.revision + 1,
-                completed_at=now,
-                completed_because=f"its associations ended, then {quiet_seconds:g} s of quiet",
-            )
-        )
-        with self._database.reading() as connection:
-            if not connection.execute(select(exists().where(series.c.receiving))).scalar():
-                return 0
-        with self._database.writing() as connection:
-            return connection.execute(statement).rowcount
 
     def unrouted(self) -> tuple[tuple[str, int], ...]:
         """Return (Series Instance UID, revision) of complete series that no rule saw yet."""
@@ -219,6 +193,8 @@ def _series(row: RowMapping) -> Series:
         state=_state(row["receiving"], row["routed"], row["open_jobs"] > 0, row["bad_jobs"] > 0),
         revision=row["revision"],
         instances=row["instances"],
+        expected_instances=row["expected_instances"],
+        expected_by=row["expected_by"],
         completed_because=row["completed_because"],
         completed_at=row["completed_at"],
         first_activity_at=row["first_activity_at"],

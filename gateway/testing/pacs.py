@@ -1,5 +1,6 @@
 """A small PACS: it takes what it is sent, and keeps it in a folder."""
 
+import socket
 import threading
 from pathlib import Path
 from types import TracebackType
@@ -12,7 +13,6 @@ from pynetdicom.events import Event
 
 from gateway.dicom.part10 import file_header
 from gateway.dimse.library import VERIFICATION, configure_pynetdicom
-from gateway.dimse.transport import SharedPortServer
 
 
 class SmallPacs:
@@ -30,8 +30,7 @@ class SmallPacs:
         entity.add_supported_context(VERIFICATION)
         self._server = entity.make_server(
             ("127.0.0.1", 0),
-            evt_handlers=[(evt.EVT_C_STORE, self._on_store)],
-            server_class=SharedPortServer,
+            evt_handlers=[(evt.EVT_CONN_OPEN, _send_at_once), (evt.EVT_C_STORE, self._on_store)],
         )
         entity._servers.append(self._server)
 
@@ -78,3 +77,10 @@ class SmallPacs:
             self._files.append((sop_class_uid, path))
             self._arrived.notify_all()
         return 0x0000
+
+
+def _send_at_once(event: Event) -> None:
+    """Let no answer wait for the next one (Nagle's algorithm)."""
+    connection = getattr(event.assoc.dul.socket, "socket", None)
+    if isinstance(connection, socket.socket):
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)

@@ -10,7 +10,7 @@ from pydicom.dataset import Dataset
 
 from gateway.rules import Decision, Forward, RuleBook, RuleSet, Segment, SeriesFacts
 from gateway.store import Instance, Job, JobAction, NodeStore, Series
-from gateway.store.jobs import add_jobs
+from gateway.store.jobs import ENDED_BADLY, add_jobs
 from gateway.store.series import record_decision
 
 _log = structlog.get_logger()
@@ -29,7 +29,9 @@ class Router:
         with self._lock:
             rules = self._rules.current()
         series = self._store.series.get(series_instance_uid)
-        decision = rules.decide(self._facts(series, rules))
+        decision = rules.decide(
+            self._facts(series, rules), ran_before=self._ran_before(series_instance_uid, revision)
+        )
         jobs = jobs_of(decision, series_instance_uid, revision)
         with self._store.database.writing() as connection:
             is_first = record_decision(
@@ -47,6 +49,17 @@ class Router:
             jobs=[job.id for job in jobs],
         )
         return jobs
+
+    def _ran_before(self, series_instance_uid: str, revision: int) -> frozenset[str]:
+        """Return the rules that gave an earlier revision something, or still may.
+
+        A rule whose jobs all ended badly did not run: the late instances may be what it lacked.
+        """
+        return frozenset(
+            job.rule
+            for job in self._store.jobs.of_series(series_instance_uid)
+            if job.revision < revision and job.parent_id is None and job.state not in ENDED_BADLY
+        )
 
     def _decided_before(self, series_instance_uid: str, revision: int) -> tuple[Job, ...]:
         return tuple(

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from gateway.dimse.tls import client_context, server_context
 from gateway.errors import ConfigurationInvalid, Problem
 from gateway.inference import Model, list_models
 from gateway.rules import RuleSet, load_rules
@@ -36,6 +37,7 @@ def validated(settings: Settings) -> Configuration:
         problems.extend(_undeliverable(rules, settings))
     except ConfigurationInvalid as error:
         problems.extend(error.problems)
+    problems.extend(_unreadable_certificates(settings))
     if problems:
         raise ConfigurationInvalid(problems)
     return Configuration(models=models, rules=rules, notes=tuple(_notes(settings)))
@@ -50,6 +52,17 @@ def _undeliverable(rules: RuleSet, settings: Settings) -> Iterator[Problem]:
             if not isinstance(node, DimseNode):
                 message = f"rule {rule.name}: this version sends to nodes of kind dimse only, and "
                 yield Problem(rule.path, rule.line, 1, f"{message}{name} is of kind {node.kind}")
+
+
+def _unreadable_certificates(settings: Settings) -> Iterator[Problem]:
+    try:
+        if settings.dimse.tls is not None:
+            server_context(settings.dimse.tls)
+        for node in settings.nodes.values():
+            if isinstance(node, DimseNode) and node.tls is not None:
+                client_context(node.tls)
+    except ConfigurationInvalid as error:
+        yield from error.problems
 
 
 def _notes(settings: Settings) -> Iterator[str]:

@@ -13,7 +13,7 @@ from gateway.dimse import configure_pynetdicom
 from gateway.errors import GatewayError
 from gateway.inference import BundleHosts, Model, list_models, load_model
 from gateway.rules import RuleBook, Segment
-from gateway.settings import Settings
+from gateway.settings import DeliverySettings, Settings
 from gateway.store import NodeStore, open_store
 from gateway.store.heartbeat import Identity, Lifetime
 from gateway.version import WORKFLOW_VERSION
@@ -21,6 +21,7 @@ from gateway.workflow.backoff import Backoff
 from gateway.workflow.completion import CompletionWatch
 from gateway.workflow.delivery import Deliverer
 from gateway.workflow.pipeline import Pipeline, register_queues
+from gateway.workflow.reporting import CommitmentReporter
 from gateway.workflow.routing import Router
 from gateway.workflow.segmenting import Segmenter
 
@@ -34,21 +35,32 @@ _SECONDS_PER_DAY = 86_400
 def run_worker(settings: Settings, identity: Identity) -> None:
     """Work until SIGTERM; running steps then have 20 s, what remains goes on at next start."""
     configure_pynetdicom()
-    store = open_store(settings)
+    store = open_store(settings, identity.name)
     models = {model.name: model for model in list_models(settings.node.models_dir)}
     rules = RuleBook(settings.node.rules_dir, nodes=settings.nodes, models=models)
     with BundleHosts() as hosts:
         pipeline = _pipeline(settings, store, rules, hosts)
         _launch(settings, store.jobs.nodes_of_open_ones())
         watch = CompletionWatch(
-            store, settings.dimse.quiet_seconds, pipeline.start_routing, pipeline.start_again
+            store,
+            settings.dimse.quiet_seconds,
+            pipeline.start_routing,
+            pipeline.start_again,
+            longest_quiet_seconds=settings.dimse.longest_quiet_seconds,
+            ceiling_seconds=settings.dimse.ceiling_seconds,
+            nodes=settings.nodes,
+            ae_title=settings.node.ae_title,
         )
+        reporter = CommitmentReporter(store, settings.nodes, _patience(settings.delivery))
         threading.Thread(
             target=_warm, args=(hosts, _models_in_use(rules, models)), daemon=True
         ).start()
-        Lifetime(store.processes, identity, {"models": sorted(models)}).run(
-            _LOOK_SECONDS, watch.look
-        )
+
+        def look() -> None:
+            watch.look()
+            reporter.look()
+
+        Lifetime(store.processes, identity, {"models": sorted(models)}).run(_LOOK_SECONDS, look)
         pipeline.stop(_DRAIN_SECONDS)
     store.close()
     logging.shutdown()
@@ -61,17 +73,20 @@ def _pipeline(
 ) -> Pipeline:
     ae_title = settings.node.ae_title
     models_dir = settings.node.models_dir
-    delivery = settings.delivery
     return Pipeline(
         store=store,
         router=Router(store, rules),
         segmenter=Segmenter(store, lambda model: load_model(models_dir, model), hosts, ae_title),
         deliverer=Deliverer(store, settings.nodes, ae_title),
-        patience=Backoff(
-            first_seconds=delivery.first_retry_seconds,
-            longest_seconds=delivery.longest_retry_seconds,
-            give_up_seconds=delivery.give_up_days * _SECONDS_PER_DAY,
-        ),
+        patience=_patience(settings.delivery),
+    )
+
+
+def _patience(delivery: DeliverySettings) -> Backoff:
+    return Backoff(
+        first_seconds=delivery.first_retry_seconds,
+        longest_seconds=delivery.longest_retry_seconds,
+        give_up_seconds=delivery.give_up_days * _SECONDS_PER_DAY,
     )
 
 

@@ -22,9 +22,16 @@ class Said:
     text: str
 
 
-def echoscu(port: int, *, calling: str = "ECHOSCU", called: str = "GATEWAY") -> Said:
+def echoscu(
+    port: int,
+    *,
+    calling: str = "ECHOSCU",
+    called: str = "GATEWAY",
+    options: Sequence[str] = (),
+) -> Said:
     """Verify a peer of this machine."""
-    return _run(["echoscu", "-v", "-to", "10", "-aet", calling, "-aec", called, *_at(port)])
+    command = ["echoscu", "-v", "-to", "10", "-aet", calling, "-aec", called]
+    return _run([*command, *options, *_at(port)])
 
 
 def storescu(
@@ -37,6 +44,33 @@ def storescu(
     """Send files and folders; every response's status is in the text."""
     command = ["storescu", "-v", "-nh", "-to", "10", "+sd", "+r", "-aet", calling, "-aec", called]
     return _run([*command, *options, *_at(port), *map(str, paths)])
+
+
+def findscu(
+    port: int, model: str, *keys: str, answers: Path | None = None, options: Sequence[str] = ()
+) -> Said:
+    """Query a peer in an information model, ``-P`` or ``-S``; write the answers to a folder."""
+    extract = [] if answers is None else ["-X", "-od", str(answers)]
+    return _run([*_asking("findscu", model, keys), *extract, *options, *_at(port)])
+
+
+def movescu(
+    port: int, model: str, *keys: str, destination: str, options: Sequence[str] = ()
+) -> Said:
+    """Ask a peer to send what the keys name to a destination."""
+    command = _asking("movescu", model, keys)
+    return _run([*command, "-aem", destination, *options, *_at(port)])
+
+
+def getscu(port: int, model: str, *keys: str, folder: Path, options: Sequence[str] = ()) -> Said:
+    """Get what the keys name, each instance exactly as it comes."""
+    command = _asking("getscu", model, keys)
+    return _run([*command, "+B", "-od", str(folder), *options, *_at(port)])
+
+
+def _asking(tool: str, model: str, keys: Sequence[str]) -> list[str]:
+    named = [word for key in keys for word in ("-k", key)]
+    return [tool, "-d", "-to", "10", model, "-aet", "WORKSTATION", "-aec", "GATEWAY", *named]
 
 
 def _at(port: int) -> list[str]:

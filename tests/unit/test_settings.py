@@ -142,6 +142,18 @@ def test_settings_cannot_be_changed_after_they_are_read(tmp_path: Path) -> None:
         load(tmp_path, "").dimse.port = 104
 
 
+def test_a_node_may_count_the_series_of_senders(tmp_path: Path) -> None:
+    text = """\
+        [nodes.vna]
+        kind = "dicomweb"
+        url = "https://vna.example/dicom-web"
+        counts_for = ["CT1", "CT2"]
+        """
+    node = load(tmp_path, text).nodes["vna"]
+    assert isinstance(node, DicomwebNode)
+    assert node.counts_for == ("CT1", "CT2")
+
+
 class TestEnvironment:
     """Any key can be set by environment."""
 
@@ -243,6 +255,13 @@ class TestMistakes:
         self, tmp_path: Path, text: str, problem: str
     ) -> None:
         assert told(tmp_path, text) == [problem]
+
+    def test_two_nodes_that_count_for_one_sender(self, tmp_path: Path) -> None:
+        node = "[nodes.{0}]\nkind = 'dimse'\nae_title = '{0}'\nhost = 'h'\ncounts_for = ['CT1']\n"
+        (problem,) = told(tmp_path, node.format("pacs") + node.format("vna"))
+        assert problem == (
+            "gateway.toml:10:1: series of CT1 are counted by node 'pacs' already; remove one"
+        )
 
     def test_all_are_told_at_once(self, tmp_path: Path) -> None:
         problems = told(tmp_path, "[node]\nx = 1\n[dimse]\nport = -1\n[web]\ny = 2\n")

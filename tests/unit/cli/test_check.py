@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.peers.certificates import Authority
 from tests.unit.cli.conftest import Run
 
 
@@ -135,3 +136,35 @@ def test_folders_that_are_missing_are_told(run: Run, node: Path) -> None:
     said = run("check")
     assert said.status == 1
     assert "routing_rules" in said.err
+
+
+@pytest.mark.parametrize("wrong", ["certificate", "key", "authorities"])
+def test_a_file_of_the_secure_port_that_is_none_is_told(
+    run: Run, node: Path, tmp_path: Path, wrong: str
+) -> None:
+    authority = Authority(tmp_path / "tls")
+    own = authority.issue("node")
+    files = {
+        "certificate": own.certificate,
+        "key": own.key,
+        "authorities": authority.certificate,
+    }
+    lines = [f'{name} = "{path.relative_to(tmp_path)}"' for name, path in files.items()]
+    with node.open("a") as file:
+        file.write("\n".join(["\n[dimse.tls]", *lines, ""]))
+    assert run("check").status == 0
+
+    files[wrong].write_text("no PEM\n")
+    said = run("check")
+
+    assert said.status == 1
+    assert str(files[wrong].relative_to(tmp_path)) in said.err
+
+
+def test_a_file_for_calling_a_peer_that_is_none_is_told(run: Run, node: Path) -> None:
+    with node.open("a") as file:
+        file.write('\n[nodes.pacs.tls]\nauthorities = "tls/authority.pem"\n')
+    said = run("check")
+    assert said.status == 1
+    assert "tls/authority.pem" in said.err
+    assert "No such file or directory" in said.err

@@ -10,6 +10,7 @@ import pytest
 from gateway.dicom.part10 import file_header
 from gateway.settings import load_settings
 from gateway.store import Job, JobAction, JobState, NodeStore, open_store
+from gateway.store.completion import CompletionIndex
 from gateway.store.database import Database
 from tests.unit.cli.conftest import Run
 from tests.unit.dimse.peer import StoringPeer
@@ -250,6 +251,17 @@ class TestStore:
         } <= set(file)
         assert Path(file["path"]).is_file()
         assert {"completed_because", "decision", "jobs"} <= set(shown)
+
+    def test_a_series_says_what_it_waits_for_and_then_why_it_is_complete(
+        self, run: Run, store: NodeStore
+    ) -> None:
+        completion = CompletionIndex(store.database)
+        store.intake.keep(offer(1), origin())
+        assert "complete  not yet\n" in run("series", "show", SERIES).out
+        completion.counted(SERIES, 7, "node pacs")
+        assert "not yet; node pacs counts 7 instances\n" in run("series", "show", SERIES).out
+        assert completion.complete_now(SERIES, "somebody knows")
+        assert "complete  somebody knows\n" in run("series", "show", SERIES).out
 
     def test_no_listing_names_the_patient(self, run: Run, store: NodeStore) -> None:
         store.intake.keep(offer(1), origin())

@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydicom import Dataset, dcmread
 
+from gateway.dicom.elements import first_values, tolerant_values
 from gateway.dicom.header import InstanceHeader, read_header
 from gateway.dicom.uids import is_uid
 from gateway.errors import DataSetUnreadable
@@ -22,6 +23,9 @@ from tests.unit.store.samples import (
     DEFLATED,
     EXPLICIT,
     IMPLICIT,
+    ODD_PRIVATE_ELEMENT,
+    PATIENT,
+    PATIENT_ID,
     SERIES,
     STUDY,
     deflated,
@@ -44,13 +48,72 @@ def read_or_refused(content: bytes, syntax: str) -> InstanceHeader | None:
 
 @pytest.mark.parametrize("syntax", [EXPLICIT, IMPLICIT, BIG_ENDIAN, DEFLATED])
 def test_the_header_is_read_in_every_encoding(syntax: str) -> None:
-    assert read_header(encoded(syntax), syntax) == InstanceHeader(
-        sop_instance_uid="2.25.3",
-        sop_class_uid=CT,
-        study_instance_uid=STUDY,
-        series_instance_uid=SERIES,
-        modality="CT",
+    header = read_header(encoded(syntax), syntax)
+
+    assert (header.sop_instance_uid, header.sop_class_uid) == ("2.25.3", CT)
+    assert (header.study_instance_uid, header.series_instance_uid) == (STUDY, SERIES)
+    assert header.modality == "CT"
+    assert header.study["patient_name"] == PATIENT
+    assert header.study["patient_id"] == PATIENT_ID
+    assert header.series["series_description"] == "Abdomen"
+    assert header.images_in_acquisition is None
+
+
+@pytest.mark.parametrize(
+    ("character_set", "name"),
+    [
+        ("ISO_IR 100", "Müller^Jürgen"),
+        ("ISO_IR 192", "Müller^Jürgen=山田^太郎"),
+        ("\\ISO 2022 IR 87", "Yamada^Tarou=山田^太郎=やまだ^たろう"),
+    ],
+)
+def test_text_is_read_in_its_own_character_set(character_set: str, name: str) -> None:
+    content = encoded(SpecificCharacterSet=character_set, PatientName=name)
+    assert read_header(content, EXPLICIT).study["patient_name"] == name
+
+
+def test_an_unknown_character_set_costs_the_letters_and_not_the_instance() -> None:
+    content = encoded().replace(b"PID", b"P\xffD")
+
+    header = read_header(content, EXPLICIT)
+
+    assert header.sop_instance_uid == "2.25.3"
+    assert header.study["patient_id"] == "PÿD-4711"
+
+
+def test_the_number_of_images_in_the_acquisition_is_read() -> None:
+    content = encoded(ImagesInAcquisition="120")
+    assert read_header(content, EXPLICIT).images_in_acquisition == 120
+
+
+@pytest.mark.parametrize("undefined", [True, False])
+@pytest.mark.parametrize("syntax", [EXPLICIT, IMPLICIT, BIG_ENDIAN])
+def test_what_stands_behind_nested_sequences_is_read(syntax: str, undefined: bool) -> None:
+    def nest(data_set: Dataset) -> None:
+        inner, outer = Dataset(), Dataset()
+        inner.ReferencedSOPInstanceUID = "2.25.9"
+        outer.PurposeOfReferenceCodeSequence = [inner, inner]
+        data_set.ReferencedStudySequence = [outer, Dataset()]
+        for holder in (
+            data_set["ReferencedStudySequence"],
+            outer["PurposeOfReferenceCodeSequence"],
+        ):
+            holder.is_undefined_length = undefined
+            for item in holder.value:
+                item.is_undefined_length_sequence_item = undefined
+
+    content = encoded(syntax, change=nest)
+    wanted = frozenset({0x0020000E})
+
+    assert first_values(content, syntax, wanted, 0x0020000E) == tolerant_values(
+        content, syntax, wanted, 0x0020000E
     )
+    assert read_header(content, syntax).series_instance_uid == SERIES
+
+
+def test_the_beginning_of_a_data_set_is_enough() -> None:
+    content = encoded() + ODD_PRIVATE_ELEMENT + bytes(100_000)
+    assert read_header(memoryview(content)[:2000], EXPLICIT).series_instance_uid == SERIES
 
 
 def test_an_unknown_transfer_syntax_is_read_as_explicit_little_endian() -> None:

@@ -4,24 +4,19 @@ import socket
 import struct
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack
 from dataclasses import replace
-from pathlib import Path
-from typing import Any
 
 import pytest
 from pynetdicom import AE
-from pynetdicom.association import Association
 from structlog.testing import capture_logs
 
-from gateway.dimse import StorageProvider, reserve_port
-from gateway.settings import AllowedPeer, DimseSettings, NodeSettings, Settings
-from gateway.store import NodeStore, SeriesState, open_store
-from gateway.store.database import Database
+from gateway.dimse import reserve_port
+from gateway.settings import AllowedPeer
+from gateway.store import SeriesState
 from tests.peers import raw
 from tests.peers.processes import wait_until
-from tests.peers.raw import Part10
+from tests.unit.dimse.receiving import VERIFICATION, Receiver, StartReceiver, item
+from tests.unit.store.completing import complete
 from tests.unit.store.samples import (
     BIG_ENDIAN,
     CT,
@@ -33,96 +28,9 @@ from tests.unit.store.samples import (
     PATIENT_ID,
     SERIES,
     encoded,
-    offer,
 )
 
-VERIFICATION = ("1.2.840.10008.1.1", "1.2.840.10008.1.2")
 A_ABORT_INVALID_PDU = bytes.fromhex("07000000000400000206")
-
-
-class Receiver:
-    """One receiver in this process."""
-
-    def __init__(self, folder: Path, *, reserve_gb: float = 0, **dimse: Any) -> None:
-        self._holder = reserve_port("127.0.0.1", 0)
-        self.port = int(self._holder.getsockname()[1])
-        self.settings = Settings(
-            node=NodeSettings(data_dir=folder, reserve_gb=reserve_gb),
-            dimse=DimseSettings(bind="127.0.0.1", port=self.port, **dimse),
-        )
-        folder.mkdir()
-        database = Database(self.settings.index_url)
-        database.upgrade()
-        database.close()
-        self.store: NodeStore = open_store(self.settings)
-        self.provider = StorageProvider(self.settings, self.store, "receiver-0")
-        self.provider.start()
-        self._is_stopped = False
-
-    def stop(self, drain_seconds: float) -> None:
-        """Stop as a process does: once."""
-        if not self._is_stopped:
-            self._is_stopped = True
-            self.provider.stop(drain_seconds)
-
-    def close(self) -> None:
-        self.stop(0)
-        wait_until(lambda: not any(one.is_established for one in associations()), "ended", 10, 0.02)
-        self._holder.close()
-        self.store.close()
-
-    def kept(self, series: str = SERIES) -> list[bytes]:
-        """Return the data sets kept of a series."""
-        found = []
-        for one in self.store.instances.of_series(series):
-            with self.store.objects.open_data_set(one.object_key) as file:
-                found.append(file.read())
-        return found
-
-    def connect(self) -> socket.socket:
-        return socket.create_connection(("127.0.0.1", self.port), timeout=10)
-
-
-def associations() -> list[Association]:
-    return [one for one in threading.enumerate() if isinstance(one, Association)]
-
-
-StartReceiver = Callable[..., Receiver]
-
-
-@pytest.fixture
-def start(tmp_path: Path) -> Iterator[StartReceiver]:
-    with ExitStack() as running:
-
-        def starter(**settings: Any) -> Receiver:
-            receiver = Receiver(tmp_path / "data", **settings)
-            running.callback(receiver.close)
-            return receiver
-
-        yield starter
-
-
-@pytest.fixture
-def receiver(start: StartReceiver) -> Receiver:
-    return start()
-
-
-def item(
-    number: int = 1,
-    *,
-    sop_class_uid: str = CT,
-    transfer_syntax_uid: str = EXPLICIT,
-    **values: str,
-) -> Part10:
-    offered = offer(
-        number, sop_class_uid=sop_class_uid, transfer_syntax_uid=transfer_syntax_uid, **values
-    )
-    return Part10(
-        sop_class_uid=offered.sop_class_uid,
-        sop_instance_uid=offered.sop_instance_uid,
-        transfer_syntax_uid=offered.transfer_syntax_uid,
-        data_set=offered.data_set,
-    )
 
 
 def read_to_the_end(connection: socket.socket) -> bytes:
@@ -192,20 +100,20 @@ class TestKeeping:
     def test_an_association_holds_its_series_until_it_ends(self, receiver: Receiver) -> None:
         with raw.association(receiver.port, [(CT, EXPLICIT)]) as opened:
             raw.store(opened, item())
-            assert receiver.store.series.complete_quiet_ones(0) == 0
-        wait_until(lambda: receiver.store.series.complete_quiet_ones(0), "complete", 10, 0.05)
+            assert complete(receiver.store) == 0
+        wait_until(lambda: complete(receiver.store), "complete", 10, 0.05)
 
     def test_an_aborted_association_lets_its_series_go(self, receiver: Receiver) -> None:
         with raw.association(receiver.port, [(CT, EXPLICIT)]) as opened:
             raw.store(opened, item())
             opened.abort()
-        wait_until(lambda: receiver.store.series.complete_quiet_ones(0), "complete", 10, 0.05)
+        wait_until(lambda: complete(receiver.store), "complete", 10, 0.05)
 
     def test_a_silent_association_is_given_up(self, start: StartReceiver) -> None:
         receiver = start(idle_seconds=1)
         with raw.association(receiver.port, [(CT, EXPLICIT)]) as opened:
             raw.store(opened, item())
-            wait_until(lambda: receiver.store.series.complete_quiet_ones(0), "complete", 10, 0.1)
+            wait_until(lambda: complete(receiver.store), "complete", 10, 0.1)
             wait_until(lambda: not opened.is_established, "the peer heard of it", 10, 0.05)
 
 
@@ -360,7 +268,7 @@ class TestStopping:
             raw.store(opened, item())
             receiver.stop(0.1)
             wait_until(lambda: not opened.is_established, "aborted", 10, 0.05)
-        wait_until(lambda: receiver.store.series.complete_quiet_ones(0), "complete", 10, 0.05)
+        wait_until(lambda: complete(receiver.store), "complete", 10, 0.05)
         assert receiver.store.series.get(SERIES).state is SeriesState.COMPLETE
 
     def test_nobody_is_let_in_any_more(self, receiver: Receiver) -> None:

@@ -224,6 +224,32 @@ def test_a_rule_that_is_not_enabled_is_checked_but_may_name_what_is_not_there(
     assert problems_of(tmp_path, off.replace("Modality", "Modalty"))
 
 
+@pytest.mark.parametrize(
+    ("on_late", "ran_before", "acts"),
+    [("rerun", True, True), ("ignore", True, False), ("ignore", False, True), ("", True, True)],
+)
+def test_a_rule_says_whether_it_acts_again_when_instances_come_late(
+    tmp_path: Path, on_late: str, ran_before: bool, acts: bool
+) -> None:
+    line = f"on_late: {on_late}\n" if on_late else ""
+    rules = load(tmp_path, rule("late") + line + "---\n" + rule("other"))
+    facts = SeriesFacts(instances=[{MODALITY: ("CT",)}])
+
+    decision = rules.decide(facts, ran_before={"late"} if ran_before else ())
+
+    assert [one.rule for one in decision.actions] == (["late", "other"] if acts else ["other"])
+    late = decision.to_json()[0]
+    assert late["matched"] is acts
+    assert ("on_late is ignore" in str(late["reasons"])) is not acts
+
+
+def test_what_on_late_may_say_is_told(tmp_path: Path) -> None:
+    (problem,) = problems_of(tmp_path, rule() + "on_late: never\n")
+    assert problem.startswith("10.yaml:5:1: on_late: ")
+    assert "rerun" in problem
+    assert "ignore" in problem
+
+
 def test_a_missing_folder_is_a_problem(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationInvalid, match="cannot be read"):
         load_rules(tmp_path / "none")

@@ -11,7 +11,7 @@ from sqlalchemy.exc import OperationalError
 from gateway.errors import StoreUnavailable
 from gateway.settings import Settings
 from gateway.store import NodeStore
-from gateway.store.database import Database
+from gateway.store.database import REVISION, Database
 from gateway.store.schema import metadata
 
 
@@ -30,6 +30,11 @@ def test_an_upgrade_makes_exactly_the_tables_of_the_schema(node_settings: Settin
         assert {index["name"] for index in found.get_indexes(table.name)} >= {
             index.name for index in table.indexes
         }
+    with engine.connect() as connection:
+        found_revision = connection.execute(
+            text("SELECT version_num FROM alembic_version")
+        ).scalar()
+    assert found_revision == REVISION
     engine.dispose()
 
 

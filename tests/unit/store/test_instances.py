@@ -9,14 +9,11 @@ from pathlib import Path
 
 from gateway.settings import Settings
 from gateway.store import NodeStore, Receipt, SeriesState
+from tests.unit.store.completing import complete
 from tests.unit.store.conftest import OpenStore
 from tests.unit.store.samples import IMPLICIT, SERIES, STUDY, offer, origin
 
 ROOT = Path(__file__).resolve().parents[3]
-
-
-def complete(store: NodeStore) -> int:
-    return store.series.complete_quiet_ones(0)
 
 
 def test_an_instance_never_seen_is_new(store: NodeStore) -> None:

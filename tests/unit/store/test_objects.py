@@ -4,7 +4,7 @@ import hashlib
 import os
 import resource
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -21,10 +21,16 @@ def objects(tmp_path: Path) -> ObjectStore:
     return ObjectStore(tmp_path, reserve_gb=0)
 
 
-def keep(objects: ObjectStore, data_set: bytes, uid: str = "2.25.3") -> StoredObject:
-    return objects.keep(
-        data_set, sop_class_uid=CT, sop_instance_uid=uid, transfer_syntax_uid=EXPLICIT
-    )
+def keep(
+    objects: ObjectStore, data_set: bytes, uid: str = "2.25.3", syntax: str = EXPLICIT
+) -> StoredObject:
+    spooled = objects.spool(sop_class_uid=CT, sop_instance_uid=uid, transfer_syntax_uid=syntax)
+    try:
+        for start in range(0, len(data_set), 100_000):
+            spooled.write(memoryview(data_set)[start : start + 100_000])
+        return spooled.publish()
+    finally:
+        spooled.discard()
 
 
 def files(root: Path, folder: str) -> list[Path]:
@@ -78,9 +84,7 @@ def test_what_differs_in_any_part_is_a_file_of_its_own(
     keep(objects, encoded())
     keep(objects, encoded(), uid="2.25.4")
     keep(objects, encoded() + b"\0")
-    objects.keep(
-        encoded(), sop_class_uid=CT, sop_instance_uid="2.25.3", transfer_syntax_uid=IMPLICIT
-    )
+    keep(objects, encoded(), syntax=IMPLICIT)
     assert len(files(tmp_path, "objects")) == 4
 
 
@@ -95,20 +99,23 @@ def test_a_file_is_durable_before_it_is_visible_and_its_name_before_it_is_report
     objects: ObjectStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     synced: list[tuple[Path, int, bool]] = []
-    real = os.fsync
 
-    def recording(descriptor: int) -> None:
-        real(descriptor)
-        path = Path(os.readlink(f"/proc/self/fd/{descriptor}"))
-        synced.append((path, os.fstat(descriptor).st_size, bool(files(tmp_path, "objects"))))
+    def recording(real: Callable[[int], None]) -> Callable[[int], None]:
+        def sync(descriptor: int) -> None:
+            real(descriptor)
+            path = Path(os.readlink(f"/proc/self/fd/{descriptor}"))
+            synced.append((path, os.fstat(descriptor).st_size, bool(files(tmp_path, "objects"))))
 
-    monkeypatch.setattr(os, "fsync", recording)
+        return sync
+
+    monkeypatch.setattr(os, "fsync", recording(os.fsync))
+    monkeypatch.setattr(os, "fdatasync", recording(os.fdatasync))
 
     stored = keep(objects, encoded())
 
     (content, length, seen_early), (folder, _, seen_late) = synced
     kept = objects.path(stored.key)
-    assert content.parent == tmp_path / "spool"
+    assert content.parent == tmp_path / "spool" / "node"
     assert length == kept.stat().st_size
     assert not seen_early
     assert folder == kept.parent
@@ -152,18 +159,21 @@ def test_above_the_reserve_there_is_space(objects: ObjectStore) -> None:
     assert objects.free_bytes() > 0
 
 
-def test_what_a_killed_receiver_left_half_written_is_swept(
+def test_what_a_killed_process_left_is_told_with_the_key_of_what_was_published(
     objects: ObjectStore, tmp_path: Path
 ) -> None:
-    stored = keep(objects, encoded())
-    (tmp_path / "spool" / "half").write_bytes(b"half")
-    (tmp_path / "spool" / "none").write_bytes(b"")
+    half = objects.spool(sop_class_uid=CT, sop_instance_uid="2.25.4", transfer_syntax_uid=EXPLICIT)
+    half.write(encoded()[:100])
+    whole = objects.spool(sop_class_uid=CT, sop_instance_uid="2.25.5", transfer_syntax_uid=EXPLICIT)
+    whole.write(encoded())
+    stored = whole.publish()
 
-    assert objects.sweep_spool() == 2
-
-    assert files(tmp_path, "spool") == []
+    assert {key for _, key in objects.leftovers("node")} == {None, stored.key}
+    assert list(objects.leftovers("receiver-7")) == []
+    half.discard()
+    whole.discard()
+    assert list(objects.leftovers()) == []
     assert objects.path(stored.key).is_file()
-    assert objects.sweep_spool() == 0
 
 
 def test_many_threads_with_the_same_content_make_one_whole_file(

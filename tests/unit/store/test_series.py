@@ -1,4 +1,4 @@
-"""When a series is complete, and what state it is in."""
+"""What state a series is in, and what was decided about it."""
 
 import time
 
@@ -7,15 +7,12 @@ import pytest
 from gateway.errors import NotFound
 from gateway.store import Job, JobAction, JobState, NodeStore, SeriesState
 from gateway.store.series import record_decision
+from tests.unit.store.completing import complete
 from tests.unit.store.samples import SERIES, offer, origin
 
 
-def receive(store: NodeStore, association: str | None = None, *, number: int = 1) -> None:
-    store.intake.keep(offer(number), origin(association))
-
-
-def opened(store: NodeStore, association: str, receiver: str = "receiver-0") -> None:
-    store.associations.opened(association, receiver, origin(association), "10.0.0.5")
+def receive(store: NodeStore, *, number: int = 1) -> None:
+    store.intake.keep(offer(number), origin())
 
 
 def routed(store: NodeStore, revision: int, *jobs: str) -> None:
@@ -44,103 +41,6 @@ def state(store: NodeStore) -> SeriesState:
     return found
 
 
-class TestCompletion:
-    """Associations ended and quiet: only then."""
-
-    def test_a_series_is_receiving_until_it_was_quiet_for_long_enough(
-        self, store: NodeStore
-    ) -> None:
-        receive(store)
-        assert store.series.complete_quiet_ones(3600) == 0
-        assert state(store) is SeriesState.RECEIVING
-
-    def test_a_quiet_series_without_associations_is_complete(self, store: NodeStore) -> None:
-        receive(store)
-
-        assert store.series.complete_quiet_ones(0) == 1
-
-        series = store.series.get(SERIES)
-        assert (series.state, series.revision) == (SeriesState.COMPLETE, 1)
-        assert series.completed_because == "its associations ended, then 0 s of quiet"
-        assert series.completed_at is not None
-
-    def test_an_open_association_holds_its_series_however_quiet_it_is(
-        self, store: NodeStore
-    ) -> None:
-        opened(store, "a")
-        receive(store, "a")
-
-        assert store.series.complete_quiet_ones(0) == 0
-
-        store.associations.closed("a", "released")
-        assert store.series.complete_quiet_ones(0) == 1
-
-    def test_every_association_that_brought_an_instance_must_have_ended(
-        self, store: NodeStore
-    ) -> None:
-        for name in ("a", "b"):
-            opened(store, name)
-        receive(store, "a", number=1)
-        receive(store, "b", number=2)
-        store.associations.closed("a", "aborted")
-        assert store.series.complete_quiet_ones(0) == 0
-
-        store.associations.closed("b", "released")
-        assert store.series.complete_quiet_ones(0) == 1
-
-    def test_another_series_open_association_does_not_matter(self, store: NodeStore) -> None:
-        opened(store, "a")
-        opened(store, "b")
-        receive(store, "a")
-        store.intake.keep(offer(1, series="2.25.99"), origin("b"))
-        store.associations.closed("a", "released")
-
-        assert store.series.complete_quiet_ones(0) == 1
-
-        assert store.series.get("2.25.99").state is SeriesState.RECEIVING
-
-    def test_the_quiet_time_begins_when_the_association_ends(self, store: NodeStore) -> None:
-        opened(store, "a")
-        receive(store, "a")
-        time.sleep(0.3)
-        store.associations.closed("a", "released")
-
-        assert store.series.complete_quiet_ones(0.25) == 0
-        time.sleep(0.3)
-        assert store.series.complete_quiet_ones(0.25) == 1
-
-    def test_a_killed_receivers_associations_are_closed_when_it_starts_again(
-        self, store: NodeStore
-    ) -> None:
-        for name, receiver in (("a", "receiver-0"), ("b", "receiver-0"), ("c", "receiver-1")):
-            opened(store, name, receiver)
-        receive(store, "a")
-        store.intake.keep(offer(1, series="2.25.99"), origin("c"))
-
-        assert store.associations.lost("receiver-0") == 2
-
-        assert store.series.complete_quiet_ones(0) == 1
-        assert state_of(store, "2.25.99") is SeriesState.RECEIVING
-        assert store.associations.lost("receiver-0") == 0
-
-    def test_a_duplicate_alone_still_waits_for_its_association(self, store: NodeStore) -> None:
-        receive(store)
-        opened(store, "a")
-        receive(store, "a")
-        assert store.series.complete_quiet_ones(0) == 0
-
-    def test_each_completion_is_a_revision(self, store: NodeStore) -> None:
-        for number in (1, 2, 3):
-            receive(store, number=number)
-            assert store.series.complete_quiet_ones(0) == 1
-            assert store.series.complete_quiet_ones(0) == 0
-            assert store.series.get(SERIES).revision == number
-
-
-def state_of(store: NodeStore, uid: str) -> SeriesState:
-    return store.series.get(uid).state
-
-
 class TestStates:
     """receiving, complete, done, failed."""
 
@@ -148,7 +48,7 @@ class TestStates:
     def _received(self, store: NodeStore) -> None:
         receive(store)
         assert state(store) is SeriesState.RECEIVING
-        store.series.complete_quiet_ones(0)
+        complete(store)
 
     def test_complete_until_the_rules_were_asked(self, store: NodeStore) -> None:
         assert state(store) is SeriesState.COMPLETE
@@ -192,7 +92,7 @@ class TestStates:
         store.jobs.ended("a", JobState.REFUSED)
         receive(store, number=2)
         assert state(store) is SeriesState.RECEIVING
-        store.series.complete_quiet_ones(0)
+        complete(store)
         assert store.series.unrouted() == ((SERIES, 2),)
         routed(store, 2, "b")
         store.jobs.ended("b", JobState.DONE)
@@ -213,7 +113,7 @@ class TestStates:
         self, store: NodeStore
     ) -> None:
         receive(store, number=2)
-        store.series.complete_quiet_ones(0)
+        complete(store)
         routed(store, 2)
         routed(store, 1)
         assert store.series.unrouted() == ()

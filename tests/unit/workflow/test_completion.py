@@ -1,15 +1,21 @@
 """What the watch finds, it finds again after a crash."""
 
+from contextlib import closing
+
+from gateway.settings import DimseNode, Node
 from gateway.store import Job, JobAction, JobState, NodeStore
 from gateway.store.series import record_decision
 from gateway.workflow.completion import CompletionWatch
+from tests.peers.archive import Archive
+from tests.peers.processes import free_port, wait_until
+from tests.unit.store.completing import pass_time
 from tests.unit.store.samples import SERIES, offer, origin
 
 
 class Seen:
     """Keeps what the watch asked for."""
 
-    def __init__(self, store: NodeStore, quiet_seconds: float = 0) -> None:
+    def __init__(self, store: NodeStore, quiet_seconds: float = 0, **nodes: Node) -> None:
         self.routed: list[tuple[str, int]] = []
         self.retried: list[str] = []
         self.watch = CompletionWatch(
@@ -17,7 +23,12 @@ class Seen:
             quiet_seconds,
             lambda uid, revision: self.routed.append((uid, revision)),
             lambda job: self.retried.append(job.id),
+            nodes=nodes,
         )
+
+    def looked(self) -> list[tuple[str, int]]:
+        self.watch.look()
+        return self.routed
 
 
 def test_nothing_received_is_nothing_to_do(store: NodeStore) -> None:
@@ -78,3 +89,25 @@ def test_what_a_person_queued_again_is_started(store: NodeStore) -> None:
     store.jobs.started("a")
     seen.watch.look()
     assert seen.retried == ["a"]
+
+
+def test_a_series_is_routed_as_soon_as_its_source_has_no_more(store: NodeStore) -> None:
+    store.associations.opened("a", "receiver-0", origin("a"), "10.0.0.5")
+    store.intake.keep(offer(1), origin("a"))
+    pass_time(store, 1)
+    with Archive(counts={SERIES: 1}) as archive:
+        seen = Seen(store, quiet_seconds=3600, pacs=archive.node("CT1"))
+        with closing(seen.watch):
+            wait_until(seen.looked, "the series is routed", 10, 0.05)
+    assert store.series.get(SERIES).completed_because == "1 of 1 instances that node pacs counts"
+
+
+def test_a_source_that_is_away_leaves_the_quiet_time(store: NodeStore) -> None:
+    store.intake.keep(offer(1), origin())
+    away = DimseNode(
+        kind="dimse", ae_title="A", host="127.0.0.1", port=free_port(), counts_for=("CT1",)
+    )
+    seen = Seen(store, quiet_seconds=0, pacs=away)
+    with closing(seen.watch):
+        wait_until(seen.looked, "the series is routed", 10, 0.05)
+    assert "0 s of quiet" in store.series.get(SERIES).completed_because

@@ -5,8 +5,9 @@ from pathlib import Path
 import pytest
 
 from gateway.rules import Decision, Forward, PlannedAction, RuleBook, Segment
-from gateway.store import JobAction, NodeStore, SeriesState
+from gateway.store import JobAction, JobState, NodeStore, SeriesState
 from gateway.workflow.routing import Router, deliveries_of, job_id, jobs_of
+from tests.unit.store.completing import complete
 from tests.unit.store.samples import PATIENT, SERIES, offer, origin
 
 DECISION = Decision(
@@ -86,7 +87,7 @@ def rules(tmp_path: Path) -> Path:
 def router(store: NodeStore, rules: Path) -> Router:
     for number in (1, 2):
         store.intake.keep(offer(number), origin())
-    store.series.complete_quiet_ones(0)
+    complete(store)
     return Router(store, RuleBook(rules, nodes={"pacs"}))
 
 
@@ -129,6 +130,43 @@ def test_a_crash_between_decision_and_start_does_not_add_another_decisions_jobs(
 def test_superseded_contents_are_not_counted(store: NodeStore, rules: Path) -> None:
     store.intake.keep(offer(1), origin())
     store.intake.keep(offer(1, SeriesDescription="corrected"), origin())
-    store.series.complete_quiet_ones(0)
+    complete(store)
     assert Router(store, RuleBook(rules, nodes={"pacs"})).route(SERIES, 1) == ()
     assert store.series.get(SERIES).state is SeriesState.DONE
+
+
+class TestLateInstances:
+    """A rule with ``on_late: ignore`` acts once on a series; others act on every revision."""
+
+    @pytest.fixture(autouse=True)
+    def _ignoring(self, rules: Path) -> None:
+        (rules / "10.yaml").write_text(RULES.format(name="once", modality="CT") + "on_late: ignore")
+        (rules / "20.yaml").write_text(RULES.format(name="again", modality="CT"))
+
+    def late(self, store: NodeStore, router: Router) -> list[str]:
+        """Let an instance come late; return the rules that act on the new revision."""
+        store.intake.keep(offer(3), origin())
+        complete(store)
+        return [job.rule for job in router.route(SERIES, 2)]
+
+    def test_a_rule_that_ran_is_left_out_with_the_reason(
+        self, store: NodeStore, router: Router
+    ) -> None:
+        assert [job.rule for job in router.route(SERIES, 1)] == ["once", "again"]
+        assert self.late(store, router) == ["again"]
+        (outcome,) = (one for one in store.series.decision(SERIES) if one["rule"] == "once")
+        assert not outcome["matched"]
+        assert "on_late is ignore" in str(outcome["reasons"])
+
+    def test_a_rule_that_did_not_match_before_acts(
+        self, store: NodeStore, router: Router, rules: Path
+    ) -> None:
+        matching = (rules / "10.yaml").read_text()
+        (rules / "10.yaml").write_text(matching.replace("at_least: 2", "at_least: 3"))
+        assert [job.rule for job in router.route(SERIES, 1)] == ["again"]
+        assert self.late(store, router) == ["once", "again"]
+
+    def test_a_rule_whose_jobs_ended_badly_acts(self, store: NodeStore, router: Router) -> None:
+        for job in router.route(SERIES, 1):
+            store.jobs.ended(job.id, JobState.REFUSED, error="a slice is missing")
+        assert self.late(store, router) == ["once", "again"]

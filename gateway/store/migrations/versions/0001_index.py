@@ -10,11 +10,33 @@ down_revision = None
 def upgrade() -> None:
     """Create all tables."""
     op.create_table(
+        "studies",
+        sa.Column("study_instance_uid", sa.String(64), primary_key=True),
+        sa.Column("patient_id", sa.Text, nullable=False, index=True),
+        sa.Column("issuer_of_patient_id", sa.Text, nullable=False),
+        sa.Column("patient_name", sa.Text, nullable=False),
+        sa.Column("patient_birth_date", sa.Text, nullable=False),
+        sa.Column("patient_sex", sa.Text, nullable=False),
+        sa.Column("study_date", sa.Text, nullable=False, index=True),
+        sa.Column("study_time", sa.Text, nullable=False),
+        sa.Column("accession_number", sa.Text, nullable=False, index=True),
+        sa.Column("study_id", sa.Text, nullable=False),
+        sa.Column("study_description", sa.Text, nullable=False),
+        sa.Column("referring_physician_name", sa.Text, nullable=False),
+    )
+    op.create_table(
         "series",
         sa.Column("series_instance_uid", sa.String(64), primary_key=True),
         sa.Column("study_instance_uid", sa.String(64), nullable=False, index=True),
         sa.Column("modality", sa.String(16), nullable=False),
+        sa.Column("series_number", sa.Text, nullable=False),
+        sa.Column("series_description", sa.Text, nullable=False),
+        sa.Column("body_part_examined", sa.Text, nullable=False),
         sa.Column("receiving", sa.Boolean, nullable=False),
+        sa.Column("receiving_since", sa.Float, nullable=False),
+        sa.Column("expected_instances", sa.Integer),
+        sa.Column("expected_by", sa.Text, nullable=False),
+        sa.Column("asked_at", sa.Float),
         sa.Column("revision", sa.Integer, nullable=False),
         sa.Column("routed_revision", sa.Integer, nullable=False),
         sa.Column("completed_because", sa.Text, nullable=False),
@@ -36,8 +58,8 @@ def upgrade() -> None:
             sa.String(64),
             sa.ForeignKey("series.series_instance_uid"),
             nullable=False,
-            index=True,
         ),
+        sa.Column("instance_number", sa.Text, nullable=False),
         sa.Column("transfer_syntax_uid", sa.String(64), nullable=False),
         sa.Column("sha256", sa.String(64), nullable=False),
         sa.Column("object_key", sa.String(64), nullable=False),
@@ -48,6 +70,8 @@ def upgrade() -> None:
             "sop_instance_uid", "object_key", name="one_row_per_instance_and_content"
         ),
     )
+    op.create_index("instances_of_series", "instances", ["series_instance_uid", "current"])
+    op.create_index("instances_by_object", "instances", ["object_key"])
     op.create_table(
         "associations",
         sa.Column("id", sa.String(36), primary_key=True),
@@ -59,14 +83,33 @@ def upgrade() -> None:
         sa.Column("closed_at", sa.Float),
         sa.Column("ended", sa.String(16)),
     )
-    op.create_index("associations_open", "associations", ["receiver", "closed_at"])
+    op.create_index("associations_open", "associations", ["closed_at", "receiver"])
+    op.create_index("associations_of_peer", "associations", ["calling_ae", "opened_at"])
     op.create_table(
         "arrivals",
         sa.Column(
             "association_id", sa.String(36), sa.ForeignKey("associations.id"), primary_key=True
         ),
         sa.Column("series_instance_uid", sa.String(64), primary_key=True, index=True),
+        sa.Column("pause_seconds", sa.Float),
     )
+    op.create_index("arrivals_paused", "arrivals", ["pause_seconds"])
+    op.create_table(
+        "commitments",
+        sa.Column("id", sa.Integer, primary_key=True, autoincrement=True),
+        sa.Column("transaction_uid", sa.String(64), nullable=False),
+        sa.Column("calling_ae", sa.String(16), nullable=False),
+        sa.Column("called_ae", sa.String(16), nullable=False),
+        sa.Column("host", sa.String(64), nullable=False),
+        sa.Column("requested", sa.JSON, nullable=False),
+        sa.Column("requested_at", sa.Float, nullable=False),
+        sa.Column("attempts", sa.Integer, nullable=False),
+        sa.Column("next_attempt_at", sa.Float),
+        sa.Column("reported_at", sa.Float),
+        sa.Column("error", sa.Text, nullable=False),
+        sa.UniqueConstraint("transaction_uid", "calling_ae", name="one_row_per_commitment_request"),
+    )
+    op.create_index("commitments_due", "commitments", ["next_attempt_at"])
     op.create_table(
         "decisions",
         sa.Column("series_instance_uid", sa.String(64), primary_key=True),

@@ -1,0 +1,188 @@
+"""A power cut costs nothing that was answered with Success: the order of the fsyncs is right."""
+
+import os
+import time
+from pathlib import Path
+from threading import Thread
+
+import pytest
+
+from gateway.testing.phantom import Anatomy
+from gateway.testing.scanner import Acquisition, scan, write_series
+from tests.conftest import StartNode
+from tests.peers.dcmtk import storescu
+from tests.peers.durability import faults
+from tests.peers.instances import CT_CONTEXT, ct, new_series
+from tests.peers.node import Node, Plan
+from tests.peers.raw import read_part10, series_uid
+from tests.peers.trace import parse, slowed, traced
+from tests.peers.vitals import of_role
+from tests.peers.wire import ECHO_CONTEXT, Wire
+
+pytestmark = pytest.mark.peers
+
+UID = "2.25.7.1"
+OBJECT = Path("/data/objects/ab/abcd.dcm")
+INDEX_LOG = Path("/data/index.sqlite-wal")
+
+# One instance, kept in order by two threads, as strace writes it down.
+SAFE = r"""
+70 openat(AT_FDCWD</>, "/data/spool/5f", O_WRONLY|O_CREAT|O_EXCL, 0666) = 9</data/spool/5f>
+70 write(9</data/spool/5f>, "\0\0\0DICM"..., 9000) = 9000
+71 write(12</data/index.sqlite-wal>, "other row", 9) = 9
+70 fsync(9</data/spool/5f> <unfinished ...>
+71 fdatasync(12</data/index.sqlite-wal>) = 0
+70 <... fsync resumed>) = 0
+70 rename("/data/spool/5f", "/data/objects/ab/abcd.dcm") = 0
+70 fsync(8</data/objects/ab>) = 0
+71 pwrite64(12</data/index.sqlite-wal>, "\r\0002.25.7.1\0row", 4096, 32) = 4096
+71 fdatasync(12</data/index.sqlite-wal>) = 0
+70 sendto(7<TCP:[127.0.0.1:104->127.0.0.1:5]>, "\4\0\0\0\0\20\0022.25.7.1\0", 99, 0, NULL, 0) = 99
+""".strip().splitlines()
+
+
+def test_the_order_of_a_durable_store_is_found_safe() -> None:
+    assert found_in(SAFE) == []
+
+
+@pytest.mark.parametrize(
+    ("missing", "fault"),
+    [
+        ("write(9<", "nothing was written before the object had its name"),
+        ("<... fsync resumed", "the bytes were not fsynced before they had their name"),
+        ("rename(", "the object had no name when the instance was answered"),
+        ("fsync(8<", "the folder was not fsynced before the answer"),
+        ("pwrite64(", "the index has no row"),
+        ("sendto(", "the instance was not answered"),
+    ],
+)
+def test_a_missing_step_is_found(missing: str, fault: str) -> None:
+    assert fault in found_in([line for line in SAFE if missing not in line])
+
+
+def test_an_index_that_is_never_fsynced_is_found() -> None:
+    assert found_in([*SAFE[:-2], SAFE[-1]]) == ["the index was not fsynced before the answer"]
+
+
+@pytest.mark.parametrize(
+    ("moved", "to", "fault"),
+    [
+        (7, 5, "the folder was not fsynced before the answer"),
+        (8, 4, "the row was written before the object was safe"),
+        (10, 9, "the index was not fsynced before the answer"),
+        (10, 7, "the folder was not fsynced before the answer"),
+        (1, 5, "the bytes were not fsynced before they had their name"),
+    ],
+    ids=["folder-before-name", "row-before-object", "answer-before-index", "early", "late-bytes"],
+)
+def test_a_step_at_the_wrong_place_is_found(moved: int, to: int, fault: str) -> None:
+    lines = [*SAFE]
+    lines.insert(to, lines.pop(moved))
+    assert fault in found_in(lines)
+
+
+@pytest.mark.parametrize("result", ["-1 EIO (Input/output error)", "?"])
+def test_an_fsync_that_failed_is_none(result: str) -> None:
+    failed = [line.replace(" = 0", f" = {result}") if "fsync(8<" in line else line for line in SAFE]
+    assert "the folder was not fsynced before the answer" in found_in(failed)
+
+
+def test_an_fsync_that_returns_after_the_answer_began_is_too_late() -> None:
+    late = [
+        *SAFE[:-2],
+        "71 fdatasync(12</data/index.sqlite-wal> <unfinished ...>",
+        SAFE[-1],
+        "71 <... fdatasync resumed>) = 0",
+    ]
+    assert found_in(late) == ["the index was not fsynced before the answer"]
+
+
+def test_every_instance_is_safe_before_its_success(start_node: StartNode, tmp_path: Path) -> None:
+    node = start_node(Plan(rules={}, quiet_seconds=0.5))
+    paths = phantom_slices(tmp_path / "slices")
+    trace = tmp_path / "trace"
+
+    with traced(sorted(node.processes()), trace):
+        said = storescu(node.dicom_port, *paths)
+
+    assert said.status == 0, said.text
+    files = node.wait_for(series_uid(read_part10(paths[0])))["files"]
+    assert len(files) == len(paths)
+    calls = parse(trace.read_text(errors="replace"))
+    index_log = node.data_dir / "index.sqlite-wal"
+    found = {
+        file["sop_instance_uid"]: faults(
+            calls, file["sop_instance_uid"], Path(file["path"]), index_log
+        )
+        for file in files
+    }
+    assert not any(found.values()), found
+
+
+def test_folders_made_on_the_way_are_entered_durably(start_node: StartNode, tmp_path: Path) -> None:
+    node = start_node(Plan(rules={}, quiet_seconds=0.5))
+    names = new_series()
+    trace = tmp_path / "trace"
+
+    with traced(of_role(node, "receiver"), trace), Wire(node.dicom_port) as wire:
+        wire.associate([CT_CONTEXT])
+        answers = [wire.store(ct(names, number)).status for number in range(1, 11)]
+
+    assert answers == [0x0000] * 10
+    calls = parse(trace.read_text(errors="replace"))
+    made = [call for call in calls if call.name.startswith("mkdir") and call.has_succeeded]
+    synced = {(call.target, call.ended) for call in calls if call.name == "fsync"}
+    for call in made:
+        parent = os.path.dirname(call.paths[-1])
+        assert any(at == parent and when > call.ended for at, when in synced), call
+
+
+def test_a_slow_disk_holds_up_nobody_who_asks_for_something_else(
+    start_node: StartNode, tmp_path: Path
+) -> None:
+    node = start_node(Plan(rules={}, quiet_seconds=0.5))
+    (receiver,) = of_role(node, "receiver")
+    with Wire(node.dicom_port) as storing, Wire(node.dicom_port) as asking:
+        storing.associate([CT_CONTEXT])
+        asking.associate([ECHO_CONTEXT])
+        with slowed(receiver, "fsync,fdatasync", microseconds=1_500_000, output=tmp_path / "trace"):
+            took_seconds = slowest_echo_beside(storing, asking)
+            assert new_association_echoes(node) == 0x0000
+
+    assert took_seconds < 1.5, "an echo waited for somebody else's fsync"
+
+
+def slowest_echo_beside(storing: Wire, asking: Wire) -> float:
+    """Echo without pause while an instance is stored; return the longest wait in seconds."""
+    answers: list[int | None] = []
+    item = ct(new_series(), 1)
+    store = Thread(target=lambda: answers.append(storing.store(item).status))
+    store.start()
+    waits = []
+    while store.is_alive():
+        begun = time.monotonic()
+        assert asking.echo() == 0x0000
+        waits.append(time.monotonic() - begun)
+        time.sleep(0.05)
+    assert answers == [0x0000]
+    assert len(waits) > 10, "the disk was not slow"
+    return max(waits)
+
+
+def new_association_echoes(node: Node) -> int:
+    """Return the status of an echo on an association opened now."""
+    with Wire(node.dicom_port) as wire:
+        wire.associate([ECHO_CONTEXT])
+        return wire.echo()
+
+
+def found_in(lines: list[str]) -> list[str]:
+    """Return the faults of a written-down trace."""
+    return faults(parse("\n".join(lines)), UID, OBJECT, INDEX_LOG)
+
+
+def phantom_slices(folder: Path) -> list[Path]:
+    """Write a few small slices of a phantom."""
+    acquisition = Acquisition(rows=64, columns=64, slices=5, row_spacing_mm=3, column_spacing_mm=3)
+    folder.mkdir()
+    return write_series(scan(Anatomy.asymmetric_object(), acquisition), folder)

@@ -1,0 +1,101 @@
+"""The listening socket: a thread for each connection, and no more of them than there may be."""
+
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import closing
+
+import pytest
+
+from gateway.dimse.listener import Listener, host_of, reserve_port
+from tests.peers.processes import wait_until
+
+
+class Held:
+    """Serves connections by holding them until it is told to let go."""
+
+    def __init__(self) -> None:
+        self.hosts: list[str] = []
+        self.let_go = threading.Event()
+
+    def __call__(self, connection: socket.socket, host: str) -> None:
+        self.hosts.append(host)
+        connection.sendall(b"held")
+        self.let_go.wait(20)
+
+
+@pytest.fixture
+def held() -> Iterator[Held]:
+    serving = Held()
+    yield serving
+    serving.let_go.set()
+
+
+def answer(port: int) -> tuple[socket.socket, bytes]:
+    connection = socket.create_connection(("127.0.0.1", port), timeout=10)
+    return connection, connection.recv(10)
+
+
+def test_connections_beyond_the_most_are_closed_at_once_and_none_hangs(held: Held) -> None:
+    with reserve_port("127.0.0.1", 0) as holder:
+        port = holder.getsockname()[1]
+        listener = Listener("127.0.0.1", port, held, 2)
+        listener.start()
+        first, second = answer(port), answer(port)
+        third = answer(port)
+        with closing(first[0]), closing(second[0]), closing(third[0]):
+            assert [one[1] for one in (first, second, third)] == [b"held", b"held", b""]
+            held.let_go.set()
+            wait_until(lambda: _is_let_in(port), "there is room again", 10, 0.02)
+        listener.stop()
+
+
+def _is_let_in(port: int) -> bool:
+    connection, said = answer(port)
+    connection.close()
+    return said == b"held"
+
+
+def test_small_answers_are_not_held_back(held: Held) -> None:
+    delays: list[int] = []
+
+    def serve(connection: socket.socket, host: str) -> None:
+        delays.append(connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY))
+        held(connection, host)
+
+    with reserve_port("127.0.0.1", 0) as holder:
+        listener = Listener("127.0.0.1", holder.getsockname()[1], serve, 2)
+        listener.start()
+        answer(holder.getsockname()[1])[0].close()
+        listener.stop()
+    assert delays == [1]
+
+
+@pytest.mark.parametrize(
+    ("address", "host"),
+    [
+        ("10.0.0.7", "10.0.0.7"),
+        ("::ffff:10.0.0.7", "10.0.0.7"),
+        ("::1", "::1"),
+        ("fe80::1%eth0", "fe80::1%eth0"),
+    ],
+)
+def test_a_host_has_one_name_whatever_family_the_socket_is_of(address: str, host: str) -> None:
+    assert host_of(address) == host
+
+
+def test_after_stopping_nobody_gets_a_connection_and_its_thread_ends(held: Held) -> None:
+    with reserve_port("127.0.0.1", 0) as holder:
+        port = holder.getsockname()[1]
+        listener = Listener("127.0.0.1", port, held, 2)
+        before = threading.active_count()
+        listener.start()
+        listener.stop()
+        wait_until(lambda: threading.active_count() <= before, "the thread ends", 10, 0.02)
+        with pytest.raises(ConnectionRefusedError):
+            answer(port)
+
+
+def test_stopping_what_never_listened_is_no_error(held: Held) -> None:
+    with reserve_port("127.0.0.1", 0) as holder:
+        Listener("127.0.0.1", holder.getsockname()[1], held, 2).stop()

@@ -1,0 +1,166 @@
+"""What a start makes of what a killed process left: all that was acknowledged, and no more."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from gateway.dicom.header import InstanceHeader, read_header
+from gateway.settings import Settings
+from gateway.store import NodeStore, Offer, Origin, open_store
+from gateway.store.instances import InstanceIndex, Receipt
+from gateway.store.intake import Intake
+from gateway.store.objects import SpooledObject, StoredObject
+from gateway.store.quarantine import Quarantine
+from tests.unit.store.conftest import OpenStore
+from tests.unit.store.samples import CT, EXPLICIT, SERIES, offer, origin
+
+RECEIVER, OTHER_RECEIVER = "receiver-0", "receiver-1"
+
+
+@pytest.fixture
+def open_as(
+    open_again: OpenStore, node_settings: Settings, request: pytest.FixtureRequest
+) -> Callable[[str], NodeStore]:
+    """Open the node's store as a process of this name does."""
+    open_again()
+
+    def opener(process: str) -> NodeStore:
+        store = open_store(node_settings, process)
+        request.addfinalizer(store.close)
+        return store
+
+    return opener
+
+
+def spooled(store: NodeStore, offered: Offer, content: bytes | None = None) -> SpooledObject:
+    """Write an instance under spool/ as far as it came before the process was killed."""
+    file = store.objects.spool(
+        sop_class_uid=CT,
+        sop_instance_uid=offered.sop_instance_uid,
+        transfer_syntax_uid=EXPLICIT,
+    )
+    file.write(offered.data_set if content is None else content)
+    return file
+
+
+def header_of(offered: Offer) -> InstanceHeader:
+    return read_header(
+        offered.data_set, EXPLICIT, sop_class_uid=CT, sop_instance_uid=offered.sop_instance_uid
+    )
+
+
+def files(settings: Settings, folder: str) -> list[Path]:
+    return [path for path in (settings.node.data_dir / folder).rglob("*") if path.is_file()]
+
+
+def test_a_half_written_file_goes(
+    open_as: Callable[[str], NodeStore], node_settings: Settings
+) -> None:
+    spooled(open_as(RECEIVER), offer(), offer().data_set[:50])
+
+    assert open_as(RECEIVER).reconcile(RECEIVER) == 1
+
+    assert files(node_settings, "spool") == []
+
+
+def test_a_whole_object_whose_row_was_never_committed_goes(
+    open_as: Callable[[str], NodeStore], node_settings: Settings
+) -> None:
+    spooled(open_as(RECEIVER), offer()).publish()
+    assert len(files(node_settings, "objects")) == 1
+
+    assert open_as(RECEIVER).reconcile(RECEIVER) == 1
+
+    assert files(node_settings, "objects") == files(node_settings, "spool") == []
+
+
+def test_one_whose_row_was_committed_stays(
+    open_as: Callable[[str], NodeStore], node_settings: Settings
+) -> None:
+    store, offered = open_as(RECEIVER), offer()
+    stored = spooled(store, offered).publish()
+    store.instances.record(header_of(offered), stored, EXPLICIT, origin())
+
+    again = open_as(RECEIVER)
+    assert again.reconcile(RECEIVER) == 1
+
+    assert files(node_settings, "spool") == []
+    (kept,) = again.instances.of_series(SERIES)
+    with again.objects.open_data_set(kept.object_key) as file:
+        assert file.read() == offered.data_set
+
+
+def test_the_same_content_that_was_acknowledged_before_stays(
+    open_as: Callable[[str], NodeStore], node_settings: Settings
+) -> None:
+    store = open_as(RECEIVER)
+    store.intake.keep(offer(), origin())
+    spooled(store, offer()).publish()
+
+    assert open_as(RECEIVER).reconcile(RECEIVER) == 1
+
+    assert files(node_settings, "spool") == []
+    assert len(files(node_settings, "objects")) == 1
+
+
+def test_what_another_process_has_under_way_is_left_to_it(
+    open_as: Callable[[str], NodeStore], node_settings: Settings
+) -> None:
+    under_way = spooled(open_as(OTHER_RECEIVER), offer(1))
+    spooled(open_as(RECEIVER), offer(2))
+
+    assert open_as(RECEIVER).reconcile(RECEIVER) == 1
+
+    assert len(files(node_settings, "spool")) == 1
+    under_way.discard()
+
+
+def test_without_a_name_what_any_process_left_goes(
+    open_as: Callable[[str], NodeStore], node_settings: Settings
+) -> None:
+    for number, process in enumerate((RECEIVER, OTHER_RECEIVER, "worker"), start=1):
+        spooled(open_as(process), offer(number)).publish()
+
+    assert open_as("node").reconcile() == 3
+
+    assert files(node_settings, "objects") == files(node_settings, "spool") == []
+
+
+def test_a_start_that_was_killed_too_is_no_trouble_for_the_next(
+    open_as: Callable[[str], NodeStore], node_settings: Settings
+) -> None:
+    store = open_as(RECEIVER)
+    stored = spooled(store, offer()).publish()
+    store.objects.path(stored.key).unlink()
+
+    assert open_as(RECEIVER).reconcile(RECEIVER) == 1
+
+    assert files(node_settings, "spool") == []
+
+
+def test_an_instance_sent_again_while_a_start_clears_its_first_copy_is_kept(
+    open_as: Callable[[str], NodeStore], node_settings: Settings
+) -> None:
+    """The second copy finds the first in its place, which goes before the second has its row."""
+    spooled(open_as(RECEIVER), offer()).publish()
+    restarted, other = open_as(RECEIVER), open_as(OTHER_RECEIVER)
+
+    class Meanwhile(InstanceIndex):
+        def record(
+            self, header: InstanceHeader, stored: StoredObject, ts: str, origin: Origin
+        ) -> Receipt:
+            assert restarted.reconcile(RECEIVER) == 1
+            return super().record(header, stored, ts, origin)
+
+    intake = Intake(
+        other.objects,
+        Meanwhile(other.database),
+        Quarantine(node_settings.node.data_dir),
+        other.counters,
+    )
+    assert intake.keep(offer(), origin()) is Receipt.NEW
+
+    (kept,) = other.instances.of_series(SERIES)
+    with other.objects.open_data_set(kept.object_key) as file:
+        assert file.read() == offer().data_set
