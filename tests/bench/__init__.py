@@ -1,0 +1,1 @@
+"""Measurements of the gateway beside other programs that do the same work."""

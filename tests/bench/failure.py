@@ -1,0 +1,5 @@
+"""What ends a benchmark: a figure of work that was not done is worth nothing."""
+
+
+class BenchmarkFailed(Exception):
+    """A receiver did not start, refused an instance, or lost one."""
