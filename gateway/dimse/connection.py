@@ -50,7 +50,7 @@ class Connection:
         stream.settimeout(idle_seconds)
 
     def read(self, within_seconds: float | None = None) -> Pdu:
-        """Return the next PDU.
+        """Return the next PDU, all of it ``within_seconds`` where that is given.
 
         Raises:
             PeerSilent: nothing came for too long.
@@ -67,7 +67,7 @@ class Connection:
         if length > len(self._buffer):
             self._buffer = bytearray(length)
         body = memoryview(self._buffer)[:length]
-        self._fill(body, time.monotonic() + self.idle_seconds)
+        self._fill(body, deadline if within_seconds else time.monotonic() + self.idle_seconds)
         return Pdu(kind, body)
 
     def has_input(self) -> bool:

@@ -19,7 +19,7 @@ from gateway.store.schema import arrivals, associations, instances, series
 
 _LARGEST_GROUP = 256
 _UNLIMITED = 1 << 30
-_MOST_NOTED = 100_000
+_MOST_REMEMBERED = 100_000
 _INSERT = insert(instances)
 _CONTENTS = select(instances.c.sop_instance_uid, instances.c.object_key).where(
     instances.c.sop_instance_uid.in_(bindparam("uids", expanding=True))
@@ -51,6 +51,10 @@ class Instance:
     current: bool
 
 
+Way = tuple[str | None, str]
+"""An association, and a series that it brings."""
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _Arrival:
     """An instance whose file is durable, on its way into the index."""
@@ -60,6 +64,11 @@ class _Arrival:
     transfer_syntax_uid: str
     origin: Origin
 
+    @property
+    def way(self) -> Way:
+        """The association that brought it, and its series."""
+        return self.origin.association_id, self.header.series_instance_uid
+
 
 class InstanceIndex:
     """The instances of the index."""
@@ -67,7 +76,7 @@ class InstanceIndex:
     def __init__(self, database: Database) -> None:
         self._database = database
         self._group = GroupCommit(self._commit, _LARGEST_GROUP)
-        self._noted: set[tuple[str, str]] = set()
+        self._begun: set[Way] = set()
 
     def record(
         self, header: InstanceHeader, stored: StoredObject, ts: str, origin: Origin
@@ -91,9 +100,9 @@ class InstanceIndex:
                 for one, receipt in zip(arrivals, receipts, strict=True)
                 if receipt is not Receipt.DUPLICATE
             ]
-            noted = self._note_arrivals(connection, arrivals, now)
-            enter_studies(connection, [one.header for one in arrivals])
-            enter_series(connection, [(one.header, one.origin) for one in arrivals], now)
+            beginnings = [one for one in arrivals if one.way not in self._begun]
+            if beginnings:
+                _begin(connection, beginnings, now)
             reopen_series(
                 connection,
                 {one.header.series_instance_uid for one in fresh if one.origin.source != RESULT},
@@ -104,23 +113,14 @@ class InstanceIndex:
             _insert(connection, fresh, now)
             for receipt in sorted(set(receipts)):
                 count(connection, f"instances_{receipt}", receipts.count(receipt))
-        self._noted |= noted
+        self._remember(beginnings)
         return receipts
 
-    def _note_arrivals(
-        self, connection: Connection, arrivals: Sequence[_Arrival], now: float
-    ) -> set[tuple[str, str]]:
-        """Note which association brought which series; return the pairs that are new."""
-        if len(self._noted) > _MOST_NOTED:
-            self._noted.clear()
-        pairs = {
-            (one.origin.association_id, one.header.series_instance_uid)
-            for one in arrivals
-            if one.origin.association_id is not None
-        } - self._noted
-        if pairs:
-            note_arrivals(connection, sorted(pairs), now)
-        return pairs
+    def _remember(self, beginnings: Sequence[_Arrival]) -> None:
+        """Note, now that it is committed, what need not be entered again."""
+        if len(self._begun) > _MOST_REMEMBERED:
+            self._begun.clear()
+        self._begun.update(one.way for one in beginnings if one.origin.association_id is not None)
 
     def of_series(self, series_instance_uid: str) -> tuple[Instance, ...]:
         """Return all contents of a series' instances, in order of arrival."""
@@ -224,6 +224,19 @@ def _close(connection: Connection, ids: list[str], ended: str) -> None:
     connection.execute(
         update(series).where(series.c.series_instance_uid.in_(touched)).values(last_activity_at=now)
     )
+
+
+def _begin(connection: Connection, arrivals: Sequence[_Arrival], now: float) -> None:
+    """Enter what the first instance of a series brings, once per association."""
+    pairs = {
+        (one.origin.association_id, one.header.series_instance_uid)
+        for one in arrivals
+        if one.origin.association_id is not None
+    }
+    if pairs:
+        note_arrivals(connection, sorted(pairs), now)
+    enter_studies(connection, [one.header for one in arrivals])
+    enter_series(connection, [(one.header, one.origin) for one in arrivals], now)
 
 
 def _one_at_a_time(connection: Connection, sop_instance_uids: Collection[str]) -> None:
