@@ -5,7 +5,17 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-from sqlalchemy import Connection, RowMapping, bindparam, exists, func, insert, select, update
+from sqlalchemy import (
+    Connection,
+    RowMapping,
+    bindparam,
+    delete,
+    exists,
+    func,
+    insert,
+    select,
+    update,
+)
 
 from gateway.dicom.header import InstanceHeader
 from gateway.errors import TooManyAssociations
@@ -214,7 +224,10 @@ def _open_ones(connection: Connection, calling_ae: str, host: str) -> tuple[int,
 
 
 def _close(connection: Connection, ids: list[str], ended: str) -> None:
+    """Note the end of associations; those that brought nothing are not worth a row."""
     now = time.time()
+    brought = exists().where(arrivals.c.association_id == associations.c.id)
+    connection.execute(delete(associations).where(associations.c.id.in_(ids), ~brought))
     connection.execute(
         update(associations)
         .where(associations.c.id.in_(ids), associations.c.closed_at.is_(None))
