@@ -1,7 +1,7 @@
 """The index of instances: what was received, by whom, and which content is current."""
 
 import time
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -75,6 +75,11 @@ class _Arrival:
     origin: Origin
 
     @property
+    def names(self) -> tuple[str, str]:
+        """What nobody else may decide upon at the same time: the instance, and the content."""
+        return self.header.sop_instance_uid, self.stored.key
+
+    @property
     def way(self) -> Way:
         """The association that brought it, and its series."""
         return self.origin.association_id, self.header.series_instance_uid
@@ -103,7 +108,7 @@ class InstanceIndex:
     def _commit(self, arrivals: Sequence[_Arrival]) -> list[Receipt]:
         now = time.time()
         with self._database.writing() as connection:
-            _one_at_a_time(connection, {one.header.sop_instance_uid for one in arrivals})
+            _one_at_a_time(connection, {name for one in arrivals for name in one.names})
             receipts = _receipts(connection, arrivals)
             fresh = [
                 one
@@ -142,11 +147,15 @@ class InstanceIndex:
         with self._database.reading() as connection:
             return tuple(instance_of(row) for row in connection.execute(statement).mappings())
 
-    def knows(self, object_key: str) -> bool:
-        """Tell whether any instance has this content."""
+    def unless_known(self, object_key: str, act: Callable[[], object]) -> bool:
+        """Act where no instance has this content, while none can get it; return whether it did."""
         statement = select(exists().where(instances.c.object_key == object_key))
-        with self._database.reading() as connection:
-            return bool(connection.execute(statement).scalar())
+        with self._database.writing() as connection:
+            _one_at_a_time(connection, {object_key})
+            if connection.execute(statement).scalar():
+                return False
+            act()
+            return True
 
     def current(self, sop_instance_uid: str) -> Instance | None:
         """Return the content that stands for this instance now."""
@@ -252,11 +261,11 @@ def _begin(connection: Connection, arrivals: Sequence[_Arrival], now: float) -> 
     enter_series(connection, [(one.header, one.origin) for one in arrivals], now)
 
 
-def _one_at_a_time(connection: Connection, sop_instance_uids: Collection[str]) -> None:
+def _one_at_a_time(connection: Connection, names: Collection[str]) -> None:
     """Let the same instance on two associations follow each other; SQLite's writers always do."""
     if connection.dialect.name == "postgresql":
-        for uid in sorted(sop_instance_uids):
-            key = func.hashtextextended(uid, 0)
+        for name in sorted(names):
+            key = func.hashtextextended(name, 0)
             connection.execute(select(func.pg_advisory_xact_lock(key)))
 
 

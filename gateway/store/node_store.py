@@ -1,6 +1,7 @@
 """Everything that one process needs to keep and find instances, opened together."""
 
 from dataclasses import dataclass
+from functools import partial
 
 from gateway.settings import Settings
 from gateway.store.counters import Counters
@@ -36,8 +37,8 @@ class NodeStore:
         """
         number = 0
         for path, key in self.objects.leftovers(process):
-            if key is not None and not self.instances.knows(key):
-                self.objects.path(key).unlink(missing_ok=True)
+            if key is not None:
+                self.instances.unless_known(key, partial(self.objects.discard, key))
             path.unlink()
             number += 1
         return number

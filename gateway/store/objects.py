@@ -206,6 +206,10 @@ class ObjectStore:
         """Return where the object of this key is or would be."""
         return self._objects / key[:2] / f"{key}.dcm"
 
+    def discard(self, key: str) -> None:
+        """Delete the object of this key, where it is."""
+        self.path(key).unlink(missing_ok=True)
+
     @contextmanager
     def open_data_set(self, key: str) -> Iterator[BinaryIO]:
         """Give the file of this key, placed at the first byte of its data set as received."""
