@@ -5,14 +5,16 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
 
 from gateway.errors import ConfigurationInvalid, NotFound, Problem
 from gateway.settings import DimseNode, Settings, find_settings_file, load_settings
-from gateway.store import NodeStore, open_store
+
+if TYPE_CHECKING:
+    from gateway.store import NodeStore
 
 ConfigOption = Annotated[
     Path | None,
@@ -69,7 +71,7 @@ def dimse_node(settings: Settings, name: str) -> DimseNode:
 
 
 @contextmanager
-def node_store(config: Path | None) -> Iterator[NodeStore]:
+def node_store(config: Path | None) -> "Iterator[NodeStore]":
     """Give the node's store to a command that looks into it.
 
     Raises:
@@ -78,6 +80,8 @@ def node_store(config: Path | None) -> Iterator[NodeStore]:
     settings = read_settings(config)
     if settings.database.url is None and not (settings.node.data_dir / "index.sqlite").exists():
         raise NotFound(f"{settings.node.data_dir} holds no index; has `gateway serve` run here?")
+    from gateway.store import open_store
+
     store = open_store(settings)
     try:
         yield store

@@ -17,7 +17,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from gateway.cli.common import console
 from gateway.cli.transfer import files_under, outgoing_of
-from gateway.dimse import SendOutcome, send
+from gateway.dimse.user import SendOutcome, send
 from gateway.errors import NotFound, PeerUnavailable, Permanent, StoreUnavailable
 from gateway.settings import DimseNode, Settings, load_settings
 from gateway.shipped import shipped

@@ -2,16 +2,15 @@
 
 import sys
 from enum import StrEnum
-from pathlib import Path
 from typing import Annotated
 
 import structlog
 import typer
 
 from gateway.cli.common import ConfigOption, settings_file
+from gateway.cli.supervisor import Supervisor
 from gateway.logs import configure_logs
 from gateway.settings import Settings, load_settings
-from gateway.store.heartbeat import Identity
 
 _log = structlog.get_logger()
 
@@ -49,17 +48,20 @@ def serve(
     """
     file = settings_file(config)
     settings = load_settings(file)
-    identity = Identity(name=name or role or "node", supervisor_pid=supervisor)
-    configure_logs(identity.name, settings.node.data_dir / "logs")
+    process = name or role or "node"
+    configure_logs(process, settings.node.data_dir / "logs")
+    if role is None:
+        sys.exit(Supervisor(file.resolve(), settings).run(lambda: prepare(settings)))
     if supervisor is None:
         prepare(settings)
-    if role is None:
-        sys.exit(_run_all(file, settings))
-    _run_role(role, settings, identity)
+    _run_role(role, settings, process, supervisor)
 
 
-def _run_role(role: Role, settings: Settings, identity: Identity) -> None:
+def _run_role(role: Role, settings: Settings, process: str, supervisor: int | None) -> None:
     """Run one role; each imports its own libraries only, which keeps receivers small."""
+    from gateway.store.heartbeat import Identity
+
+    identity = Identity(name=process, supervisor_pid=supervisor)
     match role:
         case Role.RECEIVER:
             from gateway.dimse.receiver import run_receiver
@@ -76,7 +78,7 @@ def _run_role(role: Role, settings: Settings, identity: Identity) -> None:
 
 
 def prepare(settings: Settings) -> None:
-    """Validate everything and bring the index to this version, before any process starts.
+    """Validate everything and bring the index to this version.
 
     Raises:
         ConfigurationInvalid: settings, rules or models are wrong.
@@ -90,15 +92,3 @@ def prepare(settings: Settings) -> None:
     database = Database(settings.index_url)
     database.upgrade()
     database.close()
-
-
-def _run_all(file: Path, settings: Settings) -> int:
-    from gateway.cli.supervisor import Supervisor
-    from gateway.store import open_store
-
-    store = open_store(settings)
-    cleared = store.reconcile()
-    store.close()
-    if cleared:
-        _log.warning("spool_cleared", files=cleared, meaning="on their way in, never acknowledged")
-    return Supervisor(file.resolve(), settings).run()

@@ -6,16 +6,19 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
+from typing import TYPE_CHECKING
 
 import structlog
 
-from gateway.dimse import reserve_port
+from gateway.dimse.listener import reserve_port
 from gateway.settings import Settings
-from gateway.store import NodeStore, open_store
+
+if TYPE_CHECKING:
+    from gateway.store import NodeStore
 
 _log = structlog.get_logger()
 
@@ -56,24 +59,55 @@ class Supervisor:
         ]
         self._stopping = False
 
-    def run(self) -> int:
-        """Supervise until SIGTERM or SIGINT; return the exit status."""
+    def run(self, prepare: Callable[[], None]) -> int:
+        """Supervise until SIGTERM or SIGINT; return the exit status.
+
+        Receivers start first: what they need, they load while ``prepare`` validates rules and
+        models.
+
+        Raises:
+            ConfigurationInvalid: as ``prepare`` does; whatever was started has ended then.
+        """
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._on_signal)
         dimse = self._settings.dimse
         with reserve_port(dimse.bind, dimse.port) as holder:
             environment = {**os.environ, "GATEWAY_DIMSE__PORT": str(holder.getsockname()[1])}
-            store = open_store(self._settings)
-            for process in store.processes.all():
-                store.processes.gone(process.name)
-            for child in self._children:
-                self._start(child, environment)
-            self._watch(store, environment)
-            store.close()
-            self._end()
+            try:
+                for receiver in self._receivers:
+                    self._start(receiver, environment)
+                prepare()
+                self._supervise(environment)
+            finally:
+                self._end()
         return 0
 
-    def _watch(self, store: NodeStore, environment: Mapping[str, str]) -> None:
+    @property
+    def _receivers(self) -> list[Child]:
+        return [child for child in self._children if child.role == "receiver"]
+
+    def _supervise(self, environment: Mapping[str, str]) -> None:
+        from gateway.store import open_store
+
+        store = open_store(self._settings)
+        self._clear(store)
+        for child in self._children:
+            if child.process is None:
+                self._start(child, environment)
+        self._watch(store, environment)
+        store.close()
+
+    def _clear(self, store: "NodeStore") -> None:
+        """Clear what processes left that ended without a word."""
+        running = {child.name for child in self._receivers}
+        for process in store.processes.all():
+            if process.name not in running:
+                store.processes.gone(process.name)
+        cleared = store.reconcile(besides=running)
+        if cleared:
+            _log.warning("spool_cleared", files=cleared, meaning="never acknowledged")
+
+    def _watch(self, store: "NodeStore", environment: Mapping[str, str]) -> None:
         ready = False
         while not self._stopping:
             for child in self._children:
@@ -84,9 +118,12 @@ class Supervisor:
                 notify_systemd("READY=1")
             time.sleep(_LOOK_SECONDS)
 
-    def _all_ready(self, store: NodeStore) -> bool:
-        known = {process.name for process in store.processes.all()}
-        return all(child.name in known for child in self._children)
+    def _all_ready(self, store: "NodeStore") -> bool:
+        known = {(process.name, process.pid) for process in store.processes.all()}
+        return all(
+            child.process is not None and (child.name, child.process.pid) in known
+            for child in self._children
+        )
 
     def _revive(self, child: Child, environment: Mapping[str, str]) -> None:
         now = time.monotonic()

@@ -11,7 +11,8 @@ from pydicom.filereader import read_file_meta_info
 from rich.progress import Progress
 
 from gateway.cli.common import ConfigOption, JsonOption, dimse_node, print_json, read_settings
-from gateway.dimse import Outgoing, SendOutcome, SendResult, configure_pynetdicom, echo, send
+from gateway.dimse.library import configure_pynetdicom
+from gateway.dimse.user import Outgoing, SendOutcome, SendResult, echo, send
 from gateway.errors import NotFound
 
 NodeArgument = Annotated[str, typer.Argument(metavar="DEST", help="A node of the settings.")]

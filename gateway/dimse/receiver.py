@@ -11,6 +11,7 @@ from gateway.dimse.service import Service
 from gateway.dimse.verification import Verification
 from gateway.settings import Settings
 from gateway.store import NodeStore, open_store
+from gateway.store.database import Database
 from gateway.store.heartbeat import Identity, Lifetime
 
 _log = structlog.get_logger()
@@ -21,6 +22,7 @@ _IDLE_SECONDS = 1.0
 def run_receiver(settings: Settings, identity: Identity) -> None:
     """Receive until SIGTERM; open associations then have 20 s to finish."""
     configure_pynetdicom()
+    _require_index(settings)
     store = open_store(settings, identity.name)
     store.reconcile(identity.name)
     lost = store.associations.lost(identity.name)
@@ -35,6 +37,14 @@ def run_receiver(settings: Settings, identity: Identity) -> None:
     )
     provider.stop(_DRAIN_SECONDS)
     store.close()
+
+
+def _require_index(settings: Settings) -> None:
+    """Bring the index to this version, unless another process does."""
+    settings.node.data_dir.mkdir(parents=True, exist_ok=True)
+    database = Database(settings.index_url)
+    database.upgrade()
+    database.close()
 
 
 def services(settings: Settings, store: NodeStore) -> tuple[Service, ...]:

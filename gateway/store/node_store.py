@@ -1,5 +1,6 @@
 """Everything that one process needs to keep and find instances, opened together."""
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from functools import partial
 
@@ -29,14 +30,14 @@ class NodeStore:
     counters: Counters
     processes: ProcessIndex
 
-    def reconcile(self, process: str | None = None) -> int:
+    def reconcile(self, process: str | None = None, besides: Collection[str] = ()) -> int:
         """Clear what a killed process left; none of it was acknowledged. Return how many files.
 
         Half-written files go, and whole ones that the index never heard of. Without a name,
-        what any process left: only while none runs.
+        what any process left but those ``besides``, which run.
         """
         number = 0
-        for path, key in self.objects.leftovers(process):
+        for path, key in self.objects.leftovers(process, besides):
             if key is not None:
                 self.instances.unless_known(key, partial(self.objects.discard, key))
             path.unlink()

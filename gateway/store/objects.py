@@ -6,7 +6,7 @@ import itertools
 import os
 import shutil
 import uuid
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -217,14 +217,17 @@ class ObjectStore:
             seek_data_set(file)
             yield file
 
-    def leftovers(self, process: str | None = None) -> Iterator[tuple[Path, str | None]]:
+    def leftovers(
+        self, process: str | None = None, besides: Collection[str] = ()
+    ) -> Iterator[tuple[Path, str | None]]:
         """Give what a killed process left under spool/, with its key where it was published.
 
-        Without a name, what any process left: only while none runs.
+        Without a name, what any process left but those ``besides``, which run.
         """
         folder = self._spools if process is None else self._spools / process
         for path in sorted(path for path in folder.rglob("*") if path.is_file()):
-            yield path, _key_of(path) if path.stat().st_nlink > 1 else None
+            if path.parent.name not in besides:
+                yield path, _key_of(path) if path.stat().st_nlink > 1 else None
 
 
 def store_error(error: OSError) -> StoreFull | StoreUnavailable:

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
-from gateway.dimse import Outgoing, SendOutcome, SendResult, send
+from gateway.dimse.user import Outgoing, SendOutcome, SendResult, send
 from gateway.errors import NotFound, PeerRefused
 from gateway.settings import DimseNode, Node
 from gateway.store import Instance, Job, JobAction, JobState, NodeStore

@@ -9,7 +9,7 @@ import structlog
 from dbos import DBOS, DBOSConfig
 from dbos._serialization import DBOSPortableJSONSerializer
 
-from gateway.dimse import configure_pynetdicom
+from gateway.dimse.library import configure_pynetdicom
 from gateway.errors import GatewayError
 from gateway.inference import BundleHosts, Model, list_models, load_model
 from gateway.rules import RuleBook, Segment

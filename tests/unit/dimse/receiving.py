@@ -5,7 +5,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from gateway.dimse import StorageProvider, reserve_port
+from gateway.dimse.listener import reserve_port
+from gateway.dimse.provider import StorageProvider
 from gateway.dimse.service import Service
 from gateway.dimse.verification import Verification
 from gateway.settings import DimseSettings, NodeSettings, Settings

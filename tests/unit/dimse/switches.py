@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pydicom import config as pydicom_config
 from pynetdicom import _config
 
-from gateway.dimse import configure_pynetdicom
+from gateway.dimse.library import configure_pynetdicom
 
 _SWITCHES = (
     "UNRESTRICTED_STORAGE_SERVICE",

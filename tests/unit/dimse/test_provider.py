@@ -10,7 +10,7 @@ import pytest
 from pynetdicom import AE
 from structlog.testing import capture_logs
 
-from gateway.dimse import reserve_port
+from gateway.dimse.listener import reserve_port
 from gateway.settings import AllowedPeer
 from gateway.store import SeriesState
 from tests.peers import raw

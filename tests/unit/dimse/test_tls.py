@@ -13,8 +13,8 @@ import pytest
 from pynetdicom.pdu_primitives import AsynchronousOperationsWindowNegotiation
 from structlog.testing import capture_logs
 
-from gateway.dimse import SendOutcome, echo, send
 from gateway.dimse.tls import client_context, server_context
+from gateway.dimse.user import SendOutcome, echo, send
 from gateway.errors import ConfigurationInvalid, PeerUnavailable
 from gateway.settings import DimseNode, PeerTls, TlsSettings
 from tests.peers.certificates import Authority, Identity

@@ -12,8 +12,7 @@ from pynetdicom import AE, _config
 from pynetdicom.association import Association
 
 from gateway.dicom.part10 import file_header
-from gateway.dimse import Outgoing, SendOutcome, SendResult, echo, send
-from gateway.dimse.user import outcome_of
+from gateway.dimse.user import Outgoing, SendOutcome, SendResult, echo, outcome_of, send
 from gateway.errors import PeerRefused, PeerUnavailable
 from gateway.settings import DimseNode
 from tests.unit.dimse.peer import StoringPeer

@@ -2,7 +2,7 @@
 
 import pytest
 
-from gateway.dimse import SendOutcome, SendResult
+from gateway.dimse.user import SendOutcome, SendResult
 from gateway.errors import NotFound, PeerRefused, PeerUnavailable
 from gateway.settings import DicomwebNode, DimseNode
 from gateway.store import Job, JobAction, JobState, NodeStore
