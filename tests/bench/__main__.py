@@ -3,6 +3,8 @@
 import json
 import signal
 import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from types import FrameType
@@ -13,11 +15,16 @@ from rich.console import Console
 from rich.progress import Progress
 
 from tests.bench.failure import BenchmarkFailed
-from tests.bench.ingest import Plan, known, measure, warm_up
+from tests.bench.filling import Filling, fill
+from tests.bench.index import EMPTY, FULL, answers, kinds, plan_of
+from tests.bench.index_report import IndexReport
+from tests.bench.ingest import Make, Plan, known, measure, warm_up
 from tests.bench.machine import machine, version
+from tests.bench.measurement import BASELINES, Measurement
+from tests.bench.questions import questions
 from tests.bench.receivers import RECEIVERS
 from tests.bench.report import Report
-from tests.bench.series import make_series
+from tests.bench.series import SeriesFiles, make_series
 
 # The same in a terminal, in a file and in the README.
 _WIDTH = 110
@@ -30,58 +37,125 @@ def benchmarks() -> None:
     """Measure the gateway beside other programs that do the same work."""
 
 
+_Rounds = Annotated[int, typer.Option(min=1, help="How often each is measured.")]
+_Slices = Annotated[int, typer.Option(min=1, help="Instances of the series.")]
+_Folder = Annotated[
+    Path | None,
+    typer.Option(help="Where series and storage are while this runs; left out, TMPDIR."),
+]
+_JsonFile = Annotated[
+    Path | None, typer.Option("--json", metavar="FILE", help="Write all figures to FILE.")
+]
+
+
 @app.command()
 def ingest(
     receivers: Annotated[str, typer.Option(help="Which to measure.")] = ",".join(RECEIVERS),
     associations: Annotated[str, typer.Option(help="How many at once.")] = "1,4,16",
-    slices: Annotated[int, typer.Option(min=1, help="Instances of the series.")] = 500,
-    rounds: Annotated[int, typer.Option(min=1, help="How often each is measured.")] = 3,
-    folder: Annotated[
-        Path | None,
-        typer.Option(help="Where series and storage are while this runs; left out, TMPDIR."),
-    ] = None,
-    json_file: Annotated[
-        Path | None, typer.Option("--json", metavar="FILE", help="Write all figures to FILE.")
-    ] = None,
+    slices: _Slices = 500,
+    rounds: _Rounds = 3,
+    folder: _Folder = None,
+    json_file: _JsonFile = None,
 ) -> None:
     """Measure how fast receivers take one CT series by C-STORE."""
     plan = Plan(receivers=_names(receivers), associations=_counts(associations), rounds=rounds)
     if max(plan.associations) > slices:
         raise typer.BadParameter(f"{slices} slices are too few for {max(plan.associations)}")
-    with TemporaryDirectory(prefix="gateway-bench-", dir=folder) as place:
-        report = _measured(plan, slices, Path(place))
-    _show(report)
-    if json_file is not None:
-        json_file.write_text(json.dumps(report.json(), indent=2) + "\n", encoding="utf-8")
-
-
-def _show(report: Report) -> None:
-    console = Console(markup=False, highlight=False, width=_WIDTH)
-    console.print(report.heading())
-    console.print(report.table())
-    console.print(report.legend())
-    if report.machine["file_system"] == "tmpfs":
-        console.print("tmpfs is memory: fsync costs nothing there. --folder names a disk.")
-
-
-def _measured(plan: Plan, slices: int, place: Path) -> Report:
-    with Progress(console=Console(stderr=True), transient=True) as progress:
-        task = progress.add_task("making the series", total=len(plan) + len(plan.receivers))
+    with _place(folder) as place, _progress() as progress:
         series = make_series(place / "series", slices)
-        for name in warm_up(plan, series, place):
-            progress.update(task, advance=1, description=f"warm-up: {name}")
-        measurements = []
-        for measurement in measure(plan, series, place):
-            measurements.append(measurement)
-            progress.update(task, advance=1, description=f"measured: {measurement.receiver}")
+        measurements = _measured(plan, series, place, RECEIVERS, progress)
+        report = _report(plan, series, place, measurements, plan.receivers)
+    _tell(report, json_file)
+
+
+@app.command()
+def index(
+    instances: Annotated[int, typer.Option(min=1, help="Instances of the full index.")] = 1_000_000,
+    values: Annotated[int, typer.Option(min=1, help="C-FIND requests by each key.")] = 200,
+    slices: _Slices = 500,
+    rounds: _Rounds = 3,
+    folder: _Folder = None,
+    json_file: _JsonFile = None,
+) -> None:
+    """Measure what a full index costs the gateway: taking a CT series, and answering C-FIND."""
+    plan, filling = plan_of(rounds), Filling(instances=instances)
+    with _place(folder) as place, _progress() as progress:
+        series = make_series(place / "series", slices)
+        file = _filled(filling, place, progress)
+        made = kinds(file, filling)
+        measurements = _measured(plan, series, place, made, progress)
+        asked = questions(filling.studies(), values)
+        answered = answers(made[FULL], asked, place)
+        report = IndexReport(
+            answered=list(progress.track(answered, total=len(asked), description="C-FIND")),
+            ingest=_report(plan, series, place, measurements, ("gateway", "sqlite"), [EMPTY]),
+            filling=filling,
+            index_bytes=file.stat().st_size,
+        )
+    _tell(report, json_file)
+
+
+@contextmanager
+def _place(folder: Path | None) -> Iterator[Path]:
+    with TemporaryDirectory(prefix="gateway-bench-", dir=folder) as place:
+        yield Path(place)
+
+
+def _progress() -> Progress:
+    return Progress(console=Console(stderr=True), transient=True)
+
+
+def _filled(filling: Filling, place: Path, progress: Progress) -> Path:
+    file = place / "filled.sqlite"
+    task = progress.add_task("filling the index", total=filling.series)
+    for number in fill(file, filling):
+        progress.update(task, completed=number)
+    return file
+
+
+def _measured(
+    plan: Plan,
+    series: SeriesFiles,
+    place: Path,
+    made: Mapping[str, Make],
+    progress: Progress,
+) -> list[Measurement]:
+    task = progress.add_task("warm-up", total=len(plan) + len(plan.receivers))
+    for name in warm_up(plan, series, place, made):
+        progress.update(task, advance=1, description=f"warm-up: {name}")
+    measurements = []
+    for measurement in measure(plan, series, place, made):
+        measurements.append(measurement)
+        progress.update(task, advance=1, description=f"measured: {measurement.receiver}")
+    return measurements
+
+
+def _report(
+    plan: Plan,
+    series: SeriesFiles,
+    place: Path,
+    measurements: Sequence[Measurement],
+    programs: Sequence[str],
+    baselines: Sequence[str] = BASELINES,
+) -> Report:
     return Report(
         machine=machine(place),
-        versions={name: version(name) for name in plan.receivers},
-        slices=slices,
+        versions={name: version(name) for name in programs},
+        slices=len(series.paths),
         size_bytes=series.size_bytes,
         rounds=plan.rounds,
         measurements=measurements,
+        baselines=baselines,
     )
+
+
+def _tell(report: Report | IndexReport, json_file: Path | None) -> None:
+    console = Console(markup=False, highlight=False, width=_WIDTH)
+    console.print(report.shown())
+    if report.machine["file_system"] == "tmpfs":
+        console.print("tmpfs is memory: fsync costs nothing there. --folder names a disk.")
+    if json_file is not None:
+        json_file.write_text(json.dumps(report.json(), indent=2) + "\n", encoding="utf-8")
 
 
 def _names(text: str) -> tuple[str, ...]:

@@ -2,4 +2,4 @@
 
 
 class BenchmarkFailed(Exception):
-    """A receiver did not start, refused an instance, or lost one."""
+    """A receiver did not start, refused an instance, lost one, or answered wrongly."""

@@ -1,7 +1,7 @@
 """How fast receivers take a series: senders, storage and rounds the same for each."""
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -12,6 +12,9 @@ from tests.bench.receivers import RECEIVERS, Receiver
 from tests.bench.resources import PeakMemory, cpu_seconds
 from tests.bench.senders import send
 from tests.bench.series import SeriesFiles
+
+Make = Callable[[Path, int], Receiver]
+"""Makes a receiver with storage in a folder, for as many associations at once."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -38,39 +41,44 @@ class Plan:
         return self.rounds * len(self.associations) * len(self.receivers)
 
 
-def warm_up(plan: Plan, series: SeriesFiles, folder: Path) -> Iterator[str]:
+def warm_up(
+    plan: Plan, series: SeriesFiles, folder: Path, kinds: Mapping[str, Make] = RECEIVERS
+) -> Iterator[str]:
     """Have every receiver take the series once, unmeasured; yield the names as they are done."""
     for name in plan.receivers:
-        measured(RECEIVERS[name], 1, series, folder)
+        measured(kinds[name], 1, series, folder)
         yield name
 
 
-def measure(plan: Plan, series: SeriesFiles, folder: Path) -> Iterator[Measurement]:
+def measure(
+    plan: Plan, series: SeriesFiles, folder: Path, kinds: Mapping[str, Make] = RECEIVERS
+) -> Iterator[Measurement]:
     """Carry a plan out and yield each measurement.
 
     Raises:
         BenchmarkFailed: a receiver did not take or does not hold every instance.
     """
     for number, associations, name in plan.steps():
-        yield measured(RECEIVERS[name], associations, series, folder, number)
+        yield measured(kinds[name], associations, series, folder, number)
 
 
 def measured(
-    kind: type[Receiver],
+    make: Make,
     associations: int,
     series: SeriesFiles,
     folder: Path,
     round_number: int = 0,
 ) -> Measurement:
-    """Start a receiver with empty storage, send it the series, and check that it holds it.
+    """Start a receiver with storage of its own, send it the series, and check that it holds it.
 
     Raises:
         BenchmarkFailed: it did not take or does not hold every instance.
     """
-    with TemporaryDirectory(prefix=f"{kind.name}-", dir=folder) as place:
-        # What a receiver before this one left to be written would be written in its time.
+    with TemporaryDirectory(prefix="receiver-", dir=folder) as place:
+        receiver = make(Path(place) / "receiver", associations)
+        # What was left to be written before it starts would be written in its time.
         os.sync()
-        with kind(Path(place) / "receiver", associations) as receiver:
+        with receiver:
             before = cpu_seconds(receiver.processes())
             with PeakMemory(receiver.receiving) as memory:
                 shares = series.shares(associations)
@@ -78,7 +86,7 @@ def measured(
                 after = cpu_seconds(receiver.processes())
             _require(receiver, len(series.paths))
     return Measurement(
-        receiver=kind.name,
+        receiver=receiver.name,
         associations=associations,
         round_number=round_number,
         instances=len(series.paths),

@@ -2,6 +2,7 @@
 
 import os
 import platform
+import sqlite3
 import subprocess
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -25,9 +26,9 @@ def machine(storage: Path) -> dict[str, str | int | float]:
     }
 
 
-def version(receiver: str) -> str:
-    """Return the version of a receiver's program."""
-    return _VERSIONS[receiver]()
+def version(program: str) -> str:
+    """Return the version of a program, a receiver among them by its name."""
+    return _VERSIONS[program]()
 
 
 def _named_in(file: Path, key: str) -> str:
@@ -56,6 +57,7 @@ def _printed(*command: str) -> str:
 _VERSIONS: Mapping[str, Callable[[], str]] = MappingProxyType(
     {
         "gateway": lambda: VERSION,
+        "sqlite": lambda: sqlite3.sqlite_version,
         "orthanc": lambda: _printed(str(ORTHANC_PROGRAM), "--version"),
         "storescp": lambda: _printed("storescp", "--version"),
         "pynetdicom": lambda: pynetdicom.__version__,

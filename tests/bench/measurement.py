@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from statistics import median
 
 BASELINES = ("orthanc", "storescp")
-"""The receivers that the others are compared with."""
+"""The receivers that the others are compared with, where nothing else is said."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -60,12 +60,14 @@ class Summary:
     ratios: Mapping[str, float]
 
 
-def summaries(measurements: Sequence[Measurement]) -> list[Summary]:
+def summaries(
+    measurements: Sequence[Measurement], baselines: Sequence[str] = BASELINES
+) -> list[Summary]:
     """Summarise measurements per number of associations and receiver, in order of appearance."""
     groups: dict[tuple[int, str], list[Measurement]] = {}
     for measurement in sorted(measurements, key=lambda m: m.associations):
         groups.setdefault((measurement.associations, measurement.receiver), []).append(measurement)
-    return [_summary(group, _ratios(group, groups)) for group in groups.values()]
+    return [_summary(group, _ratios(group, groups, baselines)) for group in groups.values()]
 
 
 def _summary(rounds: Sequence[Measurement], ratios: Mapping[str, float]) -> Summary:
@@ -84,12 +86,14 @@ def _summary(rounds: Sequence[Measurement], ratios: Mapping[str, float]) -> Summ
 
 
 def _ratios(
-    rounds: Sequence[Measurement], groups: Mapping[tuple[int, str], Sequence[Measurement]]
+    rounds: Sequence[Measurement],
+    groups: Mapping[tuple[int, str], Sequence[Measurement]],
+    baselines: Sequence[str],
 ) -> dict[str, float]:
     associations = rounds[0].associations
     return {
         baseline: _ratio(rounds, groups[associations, baseline])
-        for baseline in BASELINES
+        for baseline in baselines
         if (associations, baseline) in groups
     }
 

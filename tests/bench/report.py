@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from rich.box import SIMPLE
+from rich.console import Group
 from rich.table import Table
 
 from tests.bench.measurement import BASELINES, Measurement, Summary, summaries
@@ -13,7 +14,7 @@ from tests.bench.receivers import RECEIVERS
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Report:
-    """All of one run of ``ingest``: where, what with, what was sent, and what was measured."""
+    """How receivers took a series: where, what with, what was sent, and what was measured."""
 
     machine: Mapping[str, str | int | float]
     versions: Mapping[str, str]
@@ -21,6 +22,15 @@ class Report:
     size_bytes: int
     rounds: int
     measurements: Sequence[Measurement]
+    baselines: Sequence[str] = BASELINES
+
+    def shown(self) -> Group:
+        """Return all that a person reads."""
+        return Group(self.heading(), self.table(), self.legend())
+
+    def summaries(self) -> list[Summary]:
+        """Return the medians, and what they are of those of the baselines."""
+        return summaries(self.measurements, self.baselines)
 
     def heading(self) -> str:
         """Say where and with what this was measured."""
@@ -47,13 +57,13 @@ class Report:
         table = Table(box=SIMPLE)
         table.add_column("associations", justify="right", no_wrap=True)
         table.add_column("receiver", no_wrap=True)
-        compared = (f"x {baseline}" for baseline in BASELINES)
+        compared = (f"x {baseline}" for baseline in self.baselines)
         for title in ("instances/s", "from-to", "MB/s", *compared, "CPU s/GB", "peak MB"):
             table.add_column(title, justify="right", no_wrap=True)
-        found = summaries(self.measurements)
+        found = self.summaries()
         for summary, following in zip(found, [*found[1:], None], strict=True):
             ends = following is None or following.associations != summary.associations
-            table.add_row(*_cells(summary), end_section=ends)
+            table.add_row(*_cells(summary, self.baselines), end_section=ends)
         return table
 
     def json(self) -> dict[str, Any]:
@@ -64,14 +74,14 @@ class Report:
             "slices": self.slices,
             "size_bytes": self.size_bytes,
             "rounds": self.rounds,
-            "summaries": [asdict(summary) for summary in summaries(self.measurements)],
+            "summaries": [asdict(summary) for summary in self.summaries()],
             "measurements": [asdict(measurement) for measurement in self.measurements],
         }
 
 
-def _cells(summary: Summary) -> list[str]:
+def _cells(summary: Summary, baselines: Sequence[str]) -> list[str]:
     slowest, fastest = summary.slowest_instances_per_second, summary.fastest_instances_per_second
-    ratios = (summary.ratios.get(baseline) for baseline in BASELINES)
+    ratios = (summary.ratios.get(baseline) for baseline in baselines)
     return [
         str(summary.associations),
         summary.receiver,

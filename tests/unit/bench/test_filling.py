@@ -1,7 +1,6 @@
 """A filled index is one that a node of this version made of that many instances."""
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from sqlalchemy import func, select
