@@ -7,6 +7,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from gateway.dicom.header import SERIES_ATTRIBUTES, STUDY_ATTRIBUTES, InstanceHeader
 from gateway.store.origin import RESULT, Origin
+from gateway.store.prepared import Prepared
 from gateway.store.schema import arrivals, series, studies
 
 IMAGES_IN_ACQUISITION = "Images in Acquisition (0020,1002)"
@@ -14,7 +15,7 @@ IMAGES_IN_ACQUISITION = "Images in Acquisition (0020,1002)"
 _ACTIVITY = select(series.c.series_instance_uid, series.c.last_activity_at).where(
     series.c.series_instance_uid.in_(bindparam("uids", expanding=True))
 )
-_REOPEN = (
+_REOPEN = Prepared(
     update(series)
     .where(series.c.series_instance_uid == bindparam("uid"))
     .values(
@@ -56,7 +57,7 @@ def reopen_series(
     """Note new instances of series; those that were complete are receiving again."""
     if series_instance_uids:
         rows = [{"uid": uid, "now": now} for uid in sorted(series_instance_uids)]
-        connection.execute(_REOPEN, rows)
+        _REOPEN.run(connection, rows)
 
 
 def note_arrivals(connection: Connection, pairs: Sequence[tuple[str, str]], now: float) -> None:

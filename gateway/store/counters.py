@@ -1,14 +1,26 @@
 """Counts that outlive a process, for the metrics page."""
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, bindparam, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from gateway.store.database import Database
+from gateway.store.prepared import Prepared
 from gateway.store.schema import counters
+
+_ADD = Prepared(
+    update(counters)
+    .where(counters.c.name == bindparam("counter"))
+    .values(value=counters.c.value + bindparam("number"))
+)
 
 
 def count(connection: Connection, name: str, number: int = 1) -> None:
     """Add to a counter inside a running transaction."""
+    if not _ADD.run(connection, [{"counter": name, "number": number}]).rowcount:
+        _begin(connection, name, number)
+
+
+def _begin(connection: Connection, name: str, number: int) -> None:
     dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
     connection.execute(
         dialect.insert(counters)

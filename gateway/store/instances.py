@@ -25,14 +25,19 @@ from gateway.store.database import Database
 from gateway.store.grouping import GroupCommit
 from gateway.store.objects import StoredObject
 from gateway.store.origin import RESULT, Origin
+from gateway.store.prepared import Prepared
 from gateway.store.schema import arrivals, associations, instances, series
 
 _LARGEST_GROUP = 256
 _UNLIMITED = 1 << 30
 _MOST_REMEMBERED = 100_000
-_INSERT = insert(instances)
-_CONTENTS = select(instances.c.sop_instance_uid, instances.c.object_key).where(
-    instances.c.sop_instance_uid.in_(bindparam("uids", expanding=True))
+_INSERT = Prepared(
+    insert(instances).values(
+        {column.name: bindparam(column.name) for column in instances.c if column.name != "id"}
+    )
+)
+_CONTENTS = Prepared(
+    select(instances.c.object_key).where(instances.c.sop_instance_uid == bindparam("uid"))
 )
 
 
@@ -271,10 +276,10 @@ def _one_at_a_time(connection: Connection, names: Collection[str]) -> None:
 
 def _receipts(connection: Connection, arrivals: Sequence[_Arrival]) -> list[Receipt]:
     """Return what each arrival is, given the index and the arrivals before it in the group."""
-    uids = list({one.header.sop_instance_uid for one in arrivals})
-    contents: dict[str, set[str]] = {uid: set() for uid in uids}
-    for uid, key in connection.execute(_CONTENTS, {"uids": uids}):
-        contents[uid].add(key)
+    contents = {
+        uid: {key for (key,) in _CONTENTS.run(connection, [{"uid": uid}])}
+        for uid in {one.header.sop_instance_uid for one in arrivals}
+    }
     receipts = []
     for one in arrivals:
         known = contents[one.header.sop_instance_uid]
@@ -304,7 +309,7 @@ def _insert(connection: Connection, arrivals: Sequence[_Arrival], now: float) ->
         _row(one, now) | {"current": last[one.header.sop_instance_uid] is one} for one in arrivals
     ]
     if rows:
-        connection.execute(_INSERT, rows)
+        _INSERT.run(connection, rows)
 
 
 def _row(one: _Arrival, now: float) -> dict[str, object]:
