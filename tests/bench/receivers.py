@@ -229,3 +229,6 @@ RECEIVERS: Mapping[str, type[Receiver]] = MappingProxyType(
     {kind.name: kind for kind in (Gateway, Orthanc, Storescp, Pynetdicom)}
 )
 """The receivers by the names that the command line takes."""
+
+MOST_ASSOCIATIONS: Mapping[str, int] = MappingProxyType({Pynetdicom.name: 10})
+"""How many associations at once a receiver takes, where that is few and no option of its own."""
