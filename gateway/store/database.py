@@ -18,7 +18,7 @@ from gateway.errors import StoreUnavailable
 _MIGRATIONS = Path(__file__).parent / "migrations"
 _BUSY_TIMEOUT_SECONDS = 30
 _SWITCH_PAUSE_SECONDS = 0.02
-_CACHE_KIB = 32_768
+_CACHE_KIB = 16_384
 _MIGRATION_LOCK = 7_015_201
 REVISION = "0001"
 """Newest migration: an index that has it needs no look at the migrations, which takes a while."""
@@ -117,7 +117,8 @@ def _wrapped() -> Iterator[None]:
 def _engine(url: str) -> Engine:
     if not url.startswith("sqlite"):
         return create_engine(url, pool_pre_ping=True)
-    engine = create_engine(url, connect_args={"timeout": _BUSY_TIMEOUT_SECONDS})
+    # The connection used last has its pages at hand; the others stay small.
+    engine = create_engine(url, connect_args={"timeout": _BUSY_TIMEOUT_SECONDS}, pool_use_lifo=True)
     event.listen(engine, "connect", _prepare_sqlite)
     event.listen(engine, "begin", _begin_sqlite)
     return engine
