@@ -148,15 +148,20 @@ class StorageProvider:
             association_id=str(uuid.uuid4()),
         )
         try:
-            self._enter(origin, peer.host)
+            is_entered = self._enter(origin, peer.host)
         except TooManyAssociations as error:
             connection.send(self._admission.too_many(peer, str(error)))
             return
-        self._run(connection, acceptance, origin)
+        self._run(connection, acceptance, origin, is_entered=is_entered)
 
-    def _run(self, connection: Connection, acceptance: Acceptance, origin: Origin) -> None:
+    def _run(
+        self, connection: Connection, acceptance: Acceptance, origin: Origin, *, is_entered: bool
+    ) -> None:
         def begin(context: PresentationContext, command: Command) -> IncomingInstance:
-            return IncomingInstance(self._store, context, command, origin)
+            nonlocal is_entered
+            # An index that was busy then may be free now; an instance needs its association.
+            is_entered = is_entered or self._enter(origin, acceptance.peer.host)
+            return IncomingInstance(self._store, context, command, origin, can_keep=is_entered)
 
         association = Association(connection, acceptance, self._services, begin, self._executor)
         ended = "aborted"
@@ -169,8 +174,8 @@ class StorageProvider:
             self._serving.discard(connection)
             self._leave(origin, ended)
 
-    def _enter(self, origin: Origin, host: str) -> None:
-        """Enter an association into the index; without one, C-ECHO is still answered."""
+    def _enter(self, origin: Origin, host: str) -> bool:
+        """Enter an association into the index; without it, C-ECHO is still answered."""
         dimse = self._settings.dimse
         try:
             self._store.associations.opened(
@@ -183,6 +188,8 @@ class StorageProvider:
             )
         except StoreUnavailable as error:
             _log.warning("association_not_indexed", reason=str(error))
+            return False
+        return True
 
     def _leave(self, origin: Origin, ended: str) -> None:
         """Note the end of an association: its series may be complete now."""

@@ -4,7 +4,7 @@ import structlog
 
 from gateway.dimse.message import Command
 from gateway.dimse.service import PresentationContext
-from gateway.errors import GatewayError, StoreFull
+from gateway.errors import GatewayError, StoreFull, StoreUnavailable
 from gateway.store import Announcement, NodeStore, Origin, Reception
 
 _log = structlog.get_logger()
@@ -19,7 +19,13 @@ class IncomingInstance:
     """
 
     def __init__(
-        self, store: NodeStore, context: PresentationContext, command: Command, origin: Origin
+        self,
+        store: NodeStore,
+        context: PresentationContext,
+        command: Command,
+        origin: Origin,
+        *,
+        can_keep: bool = True,
     ) -> None:
         self.context = context
         self.command = command
@@ -31,6 +37,9 @@ class IncomingInstance:
             sop_class_uid=command.sop_class_uid,
             sop_instance_uid=command.sop_instance_uid,
         )
+        if not can_keep:
+            self._failure = StoreUnavailable("the index did not take the association")
+            return
         try:
             self._reception = store.intake.receive(announced, origin)
         except GatewayError as error:

@@ -11,6 +11,7 @@ from pynetdicom import AE
 from structlog.testing import capture_logs
 
 from gateway.dimse.listener import reserve_port
+from gateway.errors import StoreUnavailable
 from gateway.settings import AllowedPeer
 from gateway.store import SeriesState
 from tests.peers import raw
@@ -115,6 +116,23 @@ class TestKeeping:
             raw.store(opened, item())
             wait_until(lambda: complete(receiver.store), "complete", 10, 0.1)
             wait_until(lambda: not opened.is_established, "the peer heard of it", 10, 0.05)
+
+
+class TestABusyIndex:
+    def test_an_association_that_it_did_not_take_stores_as_soon_as_it_does(
+        self, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def busy(*_: object, **__: object) -> None:
+            raise StoreUnavailable("the index is busy")
+
+        monkeypatch.setattr(type(receiver.store.associations), "opened", busy)
+        contexts = [VERIFICATION, (CT, EXPLICIT)]
+        with raw.association(receiver.port, contexts) as opened:
+            assert opened.send_c_echo().Status == 0x0000
+            assert raw.store(opened, item(1)).status == 0xA700
+            monkeypatch.undo()
+            assert raw.store(opened, item(1)).status == 0x0000
+        assert len(receiver.kept()) == 1
 
 
 class TestRefusing:
