@@ -18,6 +18,7 @@ from gateway.errors import StoreUnavailable
 _MIGRATIONS = Path(__file__).parent / "migrations"
 _BUSY_TIMEOUT_SECONDS = 30
 _SWITCH_PAUSE_SECONDS = 0.02
+_TURN_PAUSE_SECONDS = 0.0002
 _CACHE_KIB = 16_384
 _MIGRATION_LOCK = 7_015_201
 REVISION = "0001"
@@ -94,7 +95,7 @@ class Database:
             return
         descriptor = os.open(self._folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            _lock(descriptor)
             yield
         finally:
             os.close(descriptor)
@@ -102,6 +103,24 @@ class Database:
     def close(self) -> None:
         """Close all connections."""
         self._engine.dispose()
+
+
+def _lock(descriptor: int) -> None:
+    """Wait for the lock, but not longer than for SQLite's own.
+
+    Raises:
+        StoreUnavailable: another writer holds it for too long; it may have been stopped.
+    """
+    deadline = time.monotonic() + _BUSY_TIMEOUT_SECONDS
+    while True:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            if time.monotonic() > deadline:
+                raise StoreUnavailable("another process holds the index for too long") from error
+            time.sleep(_TURN_PAUSE_SECONDS)
+        else:
+            return
 
 
 @contextmanager

@@ -1,5 +1,7 @@
 """The index database: migrated once, durable, and never a driver's error."""
 
+import fcntl
+import os
 import sqlite3
 import threading
 from pathlib import Path
@@ -120,4 +122,20 @@ def test_a_writer_waits_for_another_programs_transaction(tmp_path: Path) -> None
 
     release.join()
     held.close()
+    database.close()
+
+
+def test_a_writer_that_was_stopped_holds_the_others_for_a_bounded_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gateway.store.database._BUSY_TIMEOUT_SECONDS", 0.2)
+    database = Database(f"sqlite:///{tmp_path / 'index.sqlite'}")
+    descriptor = os.open(tmp_path, os.O_RDONLY)
+    fcntl.flock(descriptor, fcntl.LOCK_EX)
+
+    with pytest.raises(StoreUnavailable, match="another process holds the index"):
+        database.upgrade()
+
+    os.close(descriptor)
+    database.upgrade()
     database.close()
