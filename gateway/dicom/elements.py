@@ -7,7 +7,7 @@ is left to pydicom's tolerant reader.
 
 import struct
 import zlib
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from io import BytesIO
 
 from pydicom.dataset import Dataset
@@ -81,19 +81,31 @@ def tolerant_values(
         return int(tag) > last
 
     try:
-        content = bytes(data_set)
-        if transfer_syntax_uid == DeflatedExplicitVRLittleEndian:
-            inflater = zlib.decompressobj(-zlib.MAX_WBITS)
-            content = inflater.decompress(content, _INFLATED_LIMIT_BYTES)
-        elements = read_dataset(
-            BytesIO(content),
-            is_implicit_VR=transfer_syntax_uid == ImplicitVRLittleEndian,
-            is_little_endian=transfer_syntax_uid != ExplicitVRBigEndian,
-            stop_when=is_past,
-        )
+        elements = read_elements(data_set, transfer_syntax_uid, is_past)
         return {tag: _raw(elements, tag) for tag in wanted if tag in elements}
     except PARSE_ERRORS as error:
         raise DataSetUnreadable(f"the bytes are no data set ({type(error).__name__})") from error
+
+
+def read_elements(
+    data_set: bytes | memoryview,
+    transfer_syntax_uid: str,
+    stop_when: Callable[[BaseTag, str | None, int], bool] | None = None,
+) -> Dataset:
+    """Read elements by pydicom, up to 1 MB of what a deflated data set holds.
+
+    Raises one of `PARSE_ERRORS` where the bytes are no data set.
+    """
+    content = bytes(data_set)
+    if transfer_syntax_uid == DeflatedExplicitVRLittleEndian:
+        inflater = zlib.decompressobj(-zlib.MAX_WBITS)
+        content = inflater.decompress(content, _INFLATED_LIMIT_BYTES)
+    return read_dataset(
+        BytesIO(content),
+        is_implicit_VR=transfer_syntax_uid == ImplicitVRLittleEndian,
+        is_little_endian=transfer_syntax_uid != ExplicitVRBigEndian,
+        stop_when=stop_when,
+    )
 
 
 def _raw(elements: Dataset, tag: int) -> bytes:

@@ -4,20 +4,17 @@ import struct
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
-from io import BytesIO
 
 from pydicom.datadict import dictionary_VR
-from pydicom.filereader import read_dataset
 from pydicom.uid import DeflatedExplicitVRLittleEndian, ExplicitVRBigEndian, ImplicitVRLittleEndian
 
-from gateway.dicom.elements import PARSE_ERRORS
+from gateway.dicom.elements import PARSE_ERRORS, read_elements
 from gateway.dicom.header import printable
 from gateway.dicom.text import decoded
 from gateway.errors import DataSetUnreadable
 
 SPECIFIC_CHARACTER_SET = 0x00080005
 _UTF_8 = "ISO_IR 192"
-_INFLATED_LIMIT_BYTES = 1 << 20
 _LONGEST_SHORT_VALUE = 0xFFFE
 _LONG_VRS = frozenset(
     {"OB", "OD", "OF", "OL", "OV", "OW", "SQ", "SV", "UC", "UN", "UR", "UT", "UV"}
@@ -78,14 +75,7 @@ def vr_of(tag: int) -> str:
 
 
 def _raw_values(encoded: bytes, transfer_syntax_uid: str) -> dict[int, bytes]:
-    if transfer_syntax_uid == DeflatedExplicitVRLittleEndian:
-        inflater = zlib.decompressobj(-zlib.MAX_WBITS)
-        encoded = inflater.decompress(encoded, _INFLATED_LIMIT_BYTES)
-    elements = read_dataset(
-        BytesIO(encoded),
-        is_implicit_VR=transfer_syntax_uid == ImplicitVRLittleEndian,
-        is_little_endian=transfer_syntax_uid != ExplicitVRBigEndian,
-    )
+    elements = read_elements(encoded, transfer_syntax_uid)
     values = {int(tag): elements.get_item(tag).value for tag in elements.keys()}  # noqa: SIM118
     return {tag: value if isinstance(value, bytes) else b"" for tag, value in values.items()}
 

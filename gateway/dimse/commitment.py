@@ -16,6 +16,7 @@ from gateway.dimse.commitment_information import (
     event_type,
     read_request,
 )
+from gateway.dimse.responses import error_comment
 from gateway.dimse.service import Exchange, Primitive
 from gateway.errors import GatewayError, PeerUnavailable, StoreUnavailable
 from gateway.settings import Settings
@@ -26,7 +27,6 @@ from gateway.store.verification import FailureReason, Reference, Verifier
 
 _SUCCESS = 0x0000
 _PROCESSING_FAILURE = 0x0110
-_LONGEST_ERROR_COMMENT = 64
 _REPORT_MESSAGE_ID = 1
 _REPORT_SECONDS = 30.0
 
@@ -167,5 +167,5 @@ def _response(request: Primitive, status: int, comment: str = "") -> Primitive:
         response.AffectedSOPInstanceUID = UID(PUSH_MODEL_INSTANCE)
         response.ActionTypeID = request.ActionTypeID
     if comment:
-        response.ErrorComment = comment[:_LONGEST_ERROR_COMMENT]
+        response.ErrorComment = error_comment(comment)
     return response

@@ -1,7 +1,5 @@
 """What storage commitment messages carry: Action and Event Information (PS3.4 section J.3)."""
 
-import struct
-import zlib
 from collections.abc import Iterator, Mapping
 from io import BytesIO
 
@@ -13,6 +11,7 @@ from pydicom.uid import UID
 from pynetdicom.dimse_primitives import N_ACTION
 from pynetdicom.dsutils import decode, encode
 
+from gateway.dicom.elements import PARSE_ERRORS
 from gateway.dicom.uids import is_uid
 from gateway.dimse.service import PresentationContext, Primitive
 from gateway.errors import PeerUnavailable
@@ -37,20 +36,6 @@ _MOST_REFERENCES = 100_000
 _TRANSACTION_UID = 0x00081195
 _REFERENCED_SOP_CLASS_UID = 0x00081150
 _REFERENCED_SOP_INSTANCE_UID = 0x00081155
-# What pydicom lets through when bytes are no data set.
-_PARSE_ERRORS = (
-    AttributeError,
-    EOFError,
-    KeyError,
-    NotImplementedError,
-    OSError,
-    OverflowError,
-    RecursionError,
-    TypeError,
-    ValueError,
-    struct.error,
-    zlib.error,
-)
 
 
 class RequestRefused(Exception):
@@ -77,7 +62,7 @@ def read_request(
         information = _decoded(request.ActionInformation, context)
         transaction_uid = str(information.get("TransactionUID", ""))
         references = tuple(_references(information))
-    except _PARSE_ERRORS as error:
+    except PARSE_ERRORS as error:
         raise RequestRefused(_INVALID_ARGUMENT, "the information is no data set") from error
     if not is_uid(transaction_uid):
         raise RequestRefused(_INVALID_ARGUMENT, "no Transaction UID (0008,1195)")

@@ -9,6 +9,7 @@ import uuid
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from io import BufferedReader
 from pathlib import Path
 from typing import BinaryIO
 
@@ -211,7 +212,7 @@ class ObjectStore:
         self.path(key).unlink(missing_ok=True)
 
     @contextmanager
-    def open_data_set(self, key: str) -> Iterator[BinaryIO]:
+    def open_data_set(self, key: str) -> Iterator[BufferedReader]:
         """Give the file of this key, placed at the first byte of its data set as received."""
         with self.path(key).open("rb") as file:
             seek_data_set(file)

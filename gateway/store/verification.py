@@ -3,13 +3,10 @@
 import hashlib
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import BinaryIO
 
 from gateway.errors import DataSetUnreadable
 from gateway.store.instances import InstanceIndex
 from gateway.store.objects import ObjectStore
-
-_CHUNK_BYTES = 1 << 20
 
 
 class FailureReason(IntEnum):
@@ -52,17 +49,9 @@ class Verifier:
             return FailureReason.CLASS_INSTANCE_CONFLICT
         try:
             with self._objects.open_data_set(instance.object_key) as file:
-                sha256 = _sha256(file)
+                sha256 = hashlib.file_digest(file, "sha256").hexdigest()
         except FileNotFoundError:
             return FailureReason.NO_SUCH_OBJECT_INSTANCE
         except (OSError, DataSetUnreadable):
             return FailureReason.PROCESSING_FAILURE
         return None if sha256 == instance.sha256 else FailureReason.PROCESSING_FAILURE
-
-
-def _sha256(file: BinaryIO) -> str:
-    """Return the digest of the rest of a file, whatever its size."""
-    digest = hashlib.sha256()
-    while chunk := file.read(_CHUNK_BYTES):
-        digest.update(chunk)
-    return digest.hexdigest()
