@@ -16,6 +16,15 @@ _BACKUPS = 5
 _CHATTY = ("aiohttp.access", "alembic", "asyncio", "dbos", "highdicom", "pydicom")
 
 
+class _LogFile(RotatingFileHandler):
+    """A log file that misses lines while its disk is full; standard error has them all."""
+
+    def handleError(self, record: logging.LogRecord) -> None:
+        """Say nothing of a disk that takes no line: those who fill the log would fill it more."""
+        if not isinstance(sys.exc_info()[1], OSError):
+            super().handleError(record)
+
+
 def configure_command_logs() -> None:
     """Let a command that people type print warnings and errors only, on standard error."""
     logging.basicConfig(level=logging.ERROR, stream=sys.stderr, format="%(message)s")
@@ -35,9 +44,7 @@ def configure_logs(process: str, folder: Path | None) -> None:
     if folder is not None:
         folder.mkdir(parents=True, exist_ok=True)
         handlers.append(
-            RotatingFileHandler(
-                folder / f"{process}.log", maxBytes=_MOST_BYTES, backupCount=_BACKUPS
-            )
+            _LogFile(folder / f"{process}.log", maxBytes=_MOST_BYTES, backupCount=_BACKUPS)
         )
     shared: list[structlog.typing.Processor] = [
         structlog.contextvars.merge_contextvars,

@@ -108,6 +108,9 @@ def read_header(
 
 def printable(text: str) -> str:
     """Return text without padding and without what no database column takes."""
+    text = text.strip(" \0")
+    if text.isprintable():
+        return text
     return "".join(character for character in text if character.isprintable()).strip()
 
 

@@ -52,7 +52,10 @@ def read_file_meta(file: BinaryIO) -> FileMeta:
     seek_data_set(file)
     end = file.tell()
     file.seek(len(_PREAMBLE) + 12 + len(_VERSION))
-    elements = file.read(end - file.tell())
+    length = end - file.tell()
+    elements = file.read(length)
+    if len(elements) < length:
+        raise DataSetUnreadable("the file ends in the middle of its DICOM header")
     texts: dict[int, str] = {}
     while elements:
         _, number, _, length = struct.unpack_from("<HH2sH", elements)
@@ -72,7 +75,8 @@ def seek_data_set(file: BinaryIO) -> None:
         DataSetUnreadable: the file has no Part 10 header with a group length.
     """
     start = file.read(len(_PREAMBLE) + 12)
-    if start[128:132] != b"DICM" or start[132:140] != _GROUP_LENGTH:
+    is_whole = len(start) == len(_PREAMBLE) + 12
+    if not is_whole or start[128:132] != b"DICM" or start[132:140] != _GROUP_LENGTH:
         raise DataSetUnreadable("the file has no DICOM header (PS3.10 section 7.1)")
     (length,) = struct.unpack("<I", start[140:144])
     file.seek(len(start) + length)

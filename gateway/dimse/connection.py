@@ -3,6 +3,7 @@
 import select
 import socket
 import ssl
+import struct
 import threading
 import time
 from dataclasses import dataclass
@@ -16,6 +17,8 @@ MOST_IN_FLIGHT = 16
 _LONGEST_PDU_BYTES = 1 << 20
 """No PDU of any type is longer: association requests of 128 contexts take some 30 kB."""
 _HEADER_BYTES = 6
+_PDU_HEADER = struct.Struct(">BxI")
+_LOOKS_SHARE = 0.05
 _CLOSING_SECONDS = 2.0
 _BY_PROVIDER = 0x02
 
@@ -43,11 +46,13 @@ class Connection:
 
     def __init__(self, stream: socket.socket, idle_seconds: float) -> None:
         self._socket = stream
-        self._buffer = bytearray(MAXIMUM_PDU_BYTES)
-        self._header = bytearray(_HEADER_BYTES)
+        self._buffer = bytearray(_HEADER_BYTES + MAXIMUM_PDU_BYTES)
+        self._start = self._end = 0
+        self._limit_seconds = 0.0
         self._sending = threading.Lock()
         self.idle_seconds = idle_seconds
-        stream.settimeout(idle_seconds)
+        stream.settimeout(None)
+        stream.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, _timeval(idle_seconds))
 
     def read(self, within_seconds: float | None = None) -> Pdu:
         """Return the next PDU, all of it ``within_seconds`` where that is given.
@@ -57,21 +62,26 @@ class Connection:
             PeerUnavailable: the connection ended.
             ProtocolViolated: what came is no PDU, or longer than any may be.
         """
-        deadline = time.monotonic() + (within_seconds or self.idle_seconds)
-        self._fill(memoryview(self._header), deadline)
-        kind, length = self._header[0], int.from_bytes(self._header[2:], "big")
+        limit_seconds = within_seconds or self.idle_seconds
+        self._limit(limit_seconds)
+        deadline = time.monotonic() + limit_seconds
+        self._await(_HEADER_BYTES, deadline)
+        kind, length = _PDU_HEADER.unpack_from(self._buffer, self._start)
         if not 1 <= kind <= ABORT:
             raise ProtocolViolated(f"unknown PDU type {kind:02X}H")
         if length > _LONGEST_PDU_BYTES:
             raise ProtocolViolated(f"a PDU of {length} bytes was announced")
-        if length > len(self._buffer):
-            self._buffer = bytearray(length)
-        body = memoryview(self._buffer)[:length]
-        self._fill(body, deadline if within_seconds else time.monotonic() + self.idle_seconds)
-        return Pdu(kind, body)
+        if not within_seconds:
+            deadline = time.monotonic() + self.idle_seconds
+        self._await(_HEADER_BYTES + length, deadline)
+        start = self._start + _HEADER_BYTES
+        self._start = start + length
+        return Pdu(kind, memoryview(self._buffer)[start : self._start])
 
     def has_input(self) -> bool:
         """Tell whether a PDU, or the end of the connection, can be read without waiting."""
+        if self._start < self._end:
+            return True
         if isinstance(self._socket, ssl.SSLSocket) and self._socket.pending():
             return True
         return bool(select.select([self._socket], [], [], 0)[0])
@@ -133,22 +143,60 @@ class Connection:
             if not self._socket.recv_into(self._buffer):
                 return
 
-    def _fill(self, view: memoryview, deadline: float) -> None:
-        """Receive into place until the view is full."""
-        while view:
-            left = deadline - time.monotonic()
-            if left <= 0:
-                raise PeerSilent("the peer was silent for too long")
+    def _limit(self, seconds: float) -> None:
+        """Have a wait for bytes end now and then, for a look at the deadline.
+
+        The system's own timeout costs nothing while bytes come; the socket's, which TLS needs,
+        costs two calls more for every read.
+        """
+        if seconds == self._limit_seconds:
+            return
+        self._limit_seconds = seconds
+        if isinstance(self._socket, ssl.SSLSocket):
+            self._socket.settimeout(seconds)
+        else:
+            look = _timeval(seconds * _LOOKS_SHARE)
+            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, look)
+
+    def _await(self, length: int, deadline: float) -> None:
+        """Receive until so many bytes of the next PDU lie in the buffer; more may come along."""
+        if self._end - self._start >= length:
+            return
+        if self._start + length > len(self._buffer) or self._start == self._end:
+            self._make_room(length)
+        view = memoryview(self._buffer)
+        while self._end - self._start < length:
+            self._end += self._receive(view[self._end :], deadline)
+
+    def _make_room(self, length: int) -> None:
+        """Move what is not read yet to the front of a buffer that holds so many bytes."""
+        rest = bytes(memoryview(self._buffer)[self._start : self._end])
+        if length > len(self._buffer):
+            self._buffer = bytearray(length)
+        self._buffer[: len(rest)] = rest
+        self._start, self._end = 0, len(rest)
+
+    def _receive(self, view: memoryview, deadline: float) -> int:
+        while True:
             try:
-                self._socket.settimeout(left)
                 count = self._socket.recv_into(view)
-            except TimeoutError as error:
-                raise PeerSilent("the peer was silent for too long") from error
+            except (BlockingIOError, TimeoutError) as error:
+                if time.monotonic() > deadline:
+                    raise PeerSilent("the peer was silent for too long") from error
+                continue
             except OSError as error:
                 raise PeerUnavailable(f"the connection ended: {_reason(error)}") from error
             if not count:
                 raise PeerUnavailable("the peer closed the connection")
-            view = view[count:]
+            if time.monotonic() > deadline:
+                raise PeerSilent("the peer sent too slowly")
+            return count
+
+
+def _timeval(seconds: float) -> bytes:
+    """Return a time as the socket options want it."""
+    whole = int(seconds)
+    return struct.pack("@ll", whole, max(round((seconds - whole) * 1e6), 0 if whole else 1))
 
 
 def _reason(error: OSError) -> str:

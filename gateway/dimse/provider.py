@@ -194,9 +194,17 @@ class StorageProvider:
     def _leave(self, origin: Origin, ended: str) -> None:
         """Note the end of an association: its series may be complete now."""
         self._ends.append((str(origin.association_id), ended))
-        self.tend()
+        self._note_ends()
 
     def tend(self) -> None:
+        """Do what waits: clear the spool, and note the ends of associations."""
+        try:
+            self._store.objects.settle()
+        except GatewayError as error:
+            _log.warning("spool_not_settled", reason=str(error))
+        self._note_ends()
+
+    def _note_ends(self) -> None:
         """Note the ends of associations; what the index does not take waits for the next time."""
         while self._ends:
             association_id, ended = self._ends[0]

@@ -17,13 +17,14 @@ from gateway.store.heartbeat import Identity, Lifetime
 _log = structlog.get_logger()
 _DRAIN_SECONDS = 20.0
 _IDLE_SECONDS = 1.0
+_FILES_AHEAD = 32
 
 
 def run_receiver(settings: Settings, identity: Identity) -> None:
     """Receive until SIGTERM; open associations then have 20 s to finish."""
     configure_pynetdicom()
     _require_index(settings)
-    store = open_store(settings, identity.name)
+    store = open_store(settings, identity.name, ahead=_FILES_AHEAD)
     store.reconcile(identity.name)
     lost = store.associations.lost(identity.name)
     if lost:

@@ -1,7 +1,5 @@
 """The index database: connections, transactions and migrations."""
 
-import fcntl
-import os
 import sqlite3
 import time
 from collections.abc import Iterator
@@ -14,11 +12,11 @@ from sqlalchemy.exc import DatabaseError, IntegrityError, ProgrammingError
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from gateway.errors import StoreUnavailable
+from gateway.store.writer import BEGINS_ITSELF, Writer
 
 _MIGRATIONS = Path(__file__).parent / "migrations"
 _BUSY_TIMEOUT_SECONDS = 30
 _SWITCH_PAUSE_SECONDS = 0.02
-_TURN_PAUSE_SECONDS = 0.0002
 _CACHE_KIB = 16_384
 _MIGRATION_LOCK = 7_015_201
 REVISION = "0001"
@@ -34,10 +32,7 @@ class Database:
 
     def __init__(self, url: str) -> None:
         self._engine = _engine(url)
-        file = self._engine.url.database
-        is_file = url.startswith("sqlite") and file is not None
-        self._folder = Path(str(file)).parent if is_file else None
-        self._writer = self._engine.execution_options(gateway_writes=True)
+        self._writer = _writer(self._engine)
 
     def upgrade(self) -> None:
         """Bring the schema to this version; one process at a time does it, the others wait."""
@@ -75,52 +70,26 @@ class Database:
     @contextmanager
     def writing(self) -> Iterator[Connection]:
         """Give a connection inside one transaction, committed durably when the block ends."""
-        with (
-            _wrapped(),
-            self._turn(),
-            self._writer.connect() as connection,
-            connection.begin(),
-        ):
-            yield connection
-
-    @contextmanager
-    def _turn(self) -> Iterator[None]:
-        """Let SQLite's writers of all processes follow each other without waiting in vain.
-
-        SQLite itself looks again after a millisecond or more. The lock is the kernel's, on the
-        folder: it ends with its process, and nothing of it stays on the disk.
-        """
-        if self._folder is None:
-            yield
-            return
-        descriptor = os.open(self._folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            _lock(descriptor)
-            yield
-        finally:
-            os.close(descriptor)
+        with _wrapped():
+            if self._writer is None:
+                with self._engine.connect() as connection, connection.begin():
+                    yield connection
+            else:
+                with self._writer.transaction() as connection:
+                    yield connection
 
     def close(self) -> None:
         """Close all connections."""
+        if self._writer is not None:
+            self._writer.close()
         self._engine.dispose()
 
 
-def _lock(descriptor: int) -> None:
-    """Wait for the lock, but not longer than for SQLite's own.
-
-    Raises:
-        StoreUnavailable: another writer holds it for too long; it may have been stopped.
-    """
-    deadline = time.monotonic() + _BUSY_TIMEOUT_SECONDS
-    while True:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            if time.monotonic() > deadline:
-                raise StoreUnavailable("another process holds the index for too long") from error
-            time.sleep(_TURN_PAUSE_SECONDS)
-        else:
-            return
+def _writer(engine: Engine) -> Writer | None:
+    """Return what writes to a file of SQLite; other databases order their writers themselves."""
+    if engine.dialect.name != "sqlite":
+        return None
+    return Writer(engine, Path(str(engine.url.database)).parent, _BUSY_TIMEOUT_SECONDS)
 
 
 @contextmanager
@@ -131,6 +100,8 @@ def _wrapped() -> Iterator[None]:
         if isinstance(error, IntegrityError | ProgrammingError):
             raise
         raise StoreUnavailable(f"the index did not take a transaction: {error.orig}") from error
+    except sqlite3.Error as error:
+        raise StoreUnavailable(f"the index did not take a transaction: {error}") from error
 
 
 def _engine(url: str) -> Engine:
@@ -172,6 +143,6 @@ def _write_ahead(connection: sqlite3.Connection) -> None:
 
 
 def _begin_sqlite(connection: Connection) -> None:
-    """Take the write lock at once where a transaction writes: upgrading one can deadlock."""
-    writes = connection.get_execution_options().get("gateway_writes", False)
-    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+    """Begin a transaction that reads; those that write are begun by the writer."""
+    if not connection.get_execution_options().get(BEGINS_ITSELF, False):
+        connection.exec_driver_sql("BEGIN")

@@ -277,7 +277,7 @@ def _one_at_a_time(connection: Connection, names: Collection[str]) -> None:
 def _receipts(connection: Connection, arrivals: Sequence[_Arrival]) -> list[Receipt]:
     """Return what each arrival is, given the index and the arrivals before it in the group."""
     contents = {
-        uid: {key for (key,) in _CONTENTS.run(connection, [{"uid": uid}])}
+        uid: {key for (key,) in _CONTENTS.run(connection, [{"uid": uid}]).fetchall()}
         for uid in {one.header.sop_instance_uid for one in arrivals}
     }
     receipts = []

@@ -131,6 +131,7 @@ class Intake:
 
     def finish(self, announced: Announcement, origin: Origin, spooled: SpooledObject) -> Receipt:
         """Check, publish and index what arrived."""
+        spooled.flush()
         header = self._admitted(announced, origin, spooled)
         return self._record(header, announced, origin, spooled)
 
@@ -173,7 +174,7 @@ class Intake:
         except GatewayError:
             spooled.leave()
             raise
-        if not self._objects.path(stored.key).exists():
+        if not self._objects.has(stored.key):
             # A restarted process took the file for one that its killed forerunner left.
             spooled.publish()
         if receipt is Receipt.CONFLICT:

@@ -10,7 +10,7 @@ from gateway.store.database import Database
 from gateway.store.instances import AssociationIndex, InstanceIndex
 from gateway.store.intake import Intake
 from gateway.store.jobs import JobIndex
-from gateway.store.objects import ObjectStore
+from gateway.store.objects import Leftover, ObjectStore
 from gateway.store.processes import ProcessIndex
 from gateway.store.quarantine import Quarantine
 from gateway.store.series import SeriesIndex
@@ -31,31 +31,44 @@ class NodeStore:
     processes: ProcessIndex
 
     def reconcile(self, process: str | None = None, besides: Collection[str] = ()) -> int:
-        """Clear what a killed process left; none of it was acknowledged. Return how many files.
+        """Clear what a killed process left; return how many instances were not acknowledged.
 
-        Half-written files go, and whole ones that the index never heard of. Without a name,
-        what any process left but those ``besides``, which run.
+        Half-written files go, and whole ones that the index never heard of. Those that it knows
+        keep their place in objects/, or get it back. Without a name, what any process left but
+        those ``besides``, which run.
         """
         number = 0
-        for path, key in self.objects.leftovers(process, besides):
-            if key is not None:
-                self.instances.unless_known(key, partial(self.objects.discard, key))
-            path.unlink()
-            number += 1
+        for leftover in self.objects.leftovers(process, besides):
+            if self._is_known(leftover):
+                self.objects.restore(leftover)
+            elif leftover.size_bytes:
+                number += 1
+            leftover.path.unlink()
         return number
 
+    def _is_known(self, leftover: Leftover) -> bool:
+        """Tell whether the index knows a content; where it does not, no object has it either."""
+        if leftover.key is None:
+            return False
+        discard = partial(self.objects.discard, leftover.key)
+        return not self.instances.unless_known(leftover.key, discard)
+
     def close(self) -> None:
-        """Close the index's connections."""
+        """Close the index's connections, and leave nothing half-done under spool/."""
+        self.objects.close()
         self.database.close()
 
 
-def open_store(settings: Settings, process: str = "node") -> NodeStore:
+def open_store(settings: Settings, process: str = "node", *, ahead: int = 0) -> NodeStore:
     """Open a node's store for a process; its folders are made, its schema must be current.
 
+    A process that receives much makes names for so many instances ``ahead``, and settles them.
     `Database.upgrade` makes it current; `gateway serve` does that before anything else.
     """
     data_dir = settings.node.data_dir
-    objects = ObjectStore(data_dir, reserve_gb=settings.node.reserve_gb, process=process)
+    objects = ObjectStore(
+        data_dir, reserve_gb=settings.node.reserve_gb, process=process, ahead=ahead
+    )
     database = Database(settings.index_url)
     instances = InstanceIndex(database)
     counters = Counters(database)

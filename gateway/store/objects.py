@@ -1,11 +1,8 @@
 """Instances as files, named by digest, durable before they are visible."""
 
-import errno
 import hashlib
-import itertools
 import os
 import shutil
-import uuid
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -14,11 +11,16 @@ from pathlib import Path
 from typing import BinaryIO
 
 from gateway.dicom.part10 import FileMeta, file_header, read_file_meta, seek_data_set
-from gateway.errors import StoreFull, StoreUnavailable
+from gateway.errors import DataSetUnreadable, StoreFull
+from gateway.store.filesystem import begin_writeback, fsync_folder, store_errors, unlink
+from gateway.store.spool import Spool
 
 _GIGABYTE = 10**9
 _HEAD_BYTES = 1 << 16
 _CHECK_SPACE_EVERY_BYTES = 1 << 24
+_FLUSH_EVERY_BYTES = 1 << 18
+_LARGEST_LINGERING_BYTES = 1 << 22
+"""An object up to this size may be known by its name under spool/ alone."""
 _FOLDERS = 256
 
 
@@ -42,21 +44,23 @@ class SpooledObject:
     """
 
     def __init__(
-        self, store: "ObjectStore", path: Path, meta: FileMeta, *, uses_reserve: bool
+        self, store: "ObjectStore", spool: Spool, meta: FileMeta, *, uses_reserve: bool
     ) -> None:
         self._store = store
-        self._path = path
+        self._spool = spool
         self._meta = meta
         self._uses_reserve = uses_reserve
         self._digest = hashlib.sha256()
+        self._flushed_bytes = 0
         self._header = file_header(
             meta.sop_class_uid, meta.sop_instance_uid, meta.transfer_syntax_uid
         )
         self._next_check_bytes = _CHECK_SPACE_EVERY_BYTES
+        self._identity: StoredObject | None = None
+        self._is_published = False
         self.size_bytes = 0
         self._head = bytearray()
-        with _store_errors():
-            self._descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_CLOEXEC)
+        self._path, self._descriptor = spool.take()
         try:
             self._append(self._header)
         except BaseException:
@@ -80,6 +84,8 @@ class SpooledObject:
         self.size_bytes += len(fragment)
         if len(self._head) < _HEAD_BYTES:
             self._head += fragment[: _HEAD_BYTES - len(self._head)]
+        if self.size_bytes - self._flushed_bytes > _FLUSH_EVERY_BYTES:
+            self.flush()
         if self.size_bytes >= self._next_check_bytes:
             self._next_check_bytes += _CHECK_SPACE_EVERY_BYTES
             if not self._uses_reserve:
@@ -87,52 +93,81 @@ class SpooledObject:
 
     def read(self, limit_bytes: int) -> bytes:
         """Return the beginning of the data set."""
-        with _store_errors():
+        with store_errors():
             return os.pread(self._descriptor, limit_bytes, len(self._header))
 
     def copy_to(self, target: BinaryIO) -> None:
         """Write the whole data set into another file."""
-        with self._path.open("rb") as source:
+        with open(self._path, "rb") as source:
             source.seek(len(self._header))
             shutil.copyfileobj(source, target)
+
+    def flush(self) -> None:
+        """Have the disk begin to take what is written, beside what this thread does next."""
+        begin_writeback(self._descriptor, self._flushed_bytes)
+        self._flushed_bytes = self.size_bytes
+
+    def identify(self) -> StoredObject:
+        """Return what it is, once all of it is written.
+
+        Raises:
+            StoreUnavailable: the file system did not give the bytes back.
+        """
+        if self._identity is None:
+            sha256 = self._digest.hexdigest()
+            key = object_key(self._meta, sha256)
+            self._identity = StoredObject(key=key, sha256=sha256, size_bytes=self.size_bytes)
+        return self._identity
 
     def publish(self) -> StoredObject:
         """Make the file durable under its digest; the same bytes again are kept once.
 
-        The data is on the disk before the file has its name, and the name before this returns.
-        The name under spool/ stays until `discard`: after a crash it tells which objects may be
-        without a row in the index.
+        The data is on the disk before the file has its name in objects/. That name is durable
+        before this returns, or the one under spool/ is, which stays until the other is: after a
+        crash it also tells which objects may be without a row in the index.
 
         Raises:
             StoreFull, StoreUnavailable: the file system took no more.
         """
-        sha256 = self._digest.hexdigest()
-        key = object_key(self._meta, sha256)
-        target = self._store.path(key)
-        with _store_errors():
-            if not target.exists():
-                os.fdatasync(self._descriptor)
-                with suppress(FileExistsError):
-                    os.link(self._path, target)
-            # Where it was there: whoever named it may not have reached this fsync yet.
-            _fsync_folder(target.parent)
-        return StoredObject(key=key, sha256=sha256, size_bytes=self.size_bytes)
+        stored = self.identify()
+        target = self._store.file(stored.key)
+        with store_errors():
+            os.fdatasync(self._descriptor)
+            with suppress(FileExistsError):
+                os.link(self._path, target)
+            if not self._settles_later:
+                # Where it was there: whoever named it may not have reached this fsync yet.
+                fsync_folder(os.path.dirname(target))
+        self._is_published = True
+        return stored
+
+    @property
+    def _settles_later(self) -> bool:
+        """Whether the name under spool/ may stay a while: a start reads all that is there."""
+        return self._spool.makes_durable_names and self.size_bytes <= _LARGEST_LINGERING_BYTES
 
     def discard(self) -> None:
         """Delete the file under spool/; what was published stays."""
         if self._descriptor >= 0:
-            descriptor, self._descriptor = self._descriptor, -1
-            os.close(descriptor)
-            self._path.unlink(missing_ok=True)
+            self._close()
+            if self._is_published and self._settles_later:
+                target = self._store.file(self.identify().key)
+                self._spool.let_go(self._path, os.path.dirname(target))
+            else:
+                unlink(self._path)
 
     def leave(self) -> None:
         """Let the next start decide: whether its row was committed is not known."""
-        if self._descriptor >= 0 and os.fstat(self._descriptor).st_nlink > 1:
+        if self._is_published:
+            self._close()
+
+    def _close(self) -> None:
+        if self._descriptor >= 0:
             descriptor, self._descriptor = self._descriptor, -1
             os.close(descriptor)
 
     def _append(self, content: bytes | memoryview) -> None:
-        with _store_errors():
+        with store_errors():
             written = os.write(self._descriptor, content)
             while written < len(content):
                 written += os.write(self._descriptor, memoryview(content)[written:])
@@ -141,27 +176,39 @@ class SpooledObject:
 class ObjectStore:
     """A folder of Part 10 files.
 
-    A file is written and fsynced under spool/, linked into objects/, and its folder is
-    fsynced; only then is it reported as kept. No name comes from outside: paths are digests.
-    Each process has a folder of its own under spool/, named after it.
+    A file is written and fsynced under spool/, then linked into objects/; only when one of its
+    names is durable too, it is reported as kept. No name comes from outside: paths are digests.
+    Each process has a folder of its own under spool/, named after it; one that receives much has
+    names ``ahead`` there (see `Spool`), and calls `settle` from time to time.
     """
 
-    def __init__(self, root: Path, *, reserve_gb: float, process: str = "node") -> None:
+    def __init__(
+        self, root: Path, *, reserve_gb: float, process: str = "node", ahead: int = 0
+    ) -> None:
         self._objects = root / "objects"
         self._spools = root / "spool"
-        self._spool = self._spools / process
         self._reserve_bytes = round(reserve_gb * _GIGABYTE)
-        self._spool_name = uuid.uuid4().hex
-        self._spool_number = itertools.count()
         self._make_folders()
+        self._spool = Spool(self._spools / process, ahead=ahead)
 
     def _make_folders(self) -> None:
-        self._spool.mkdir(parents=True, exist_ok=True)
         if not (self._objects / f"{_FOLDERS - 1:02x}").exists():
             for number in range(_FOLDERS):
                 (self._objects / f"{number:02x}").mkdir(parents=True, exist_ok=True)
-            _fsync_folder(self._objects)
-            _fsync_folder(self._objects.parent)
+            fsync_folder(self._objects)
+            fsync_folder(self._objects.parent)
+
+    def settle(self) -> None:
+        """Clear spool/ of what has its durable name in objects/.
+
+        Raises:
+            StoreFull, StoreUnavailable: the file system failed; it waits for the next time.
+        """
+        self._spool.settle()
+
+    def close(self) -> None:
+        """Leave nothing under spool/ that is not needed."""
+        self._spool.close()
 
     def require_space(self) -> None:
         """Refuse new instances while there is less free space than the reserve.
@@ -169,7 +216,7 @@ class ObjectStore:
         Raises:
             StoreFull: below the reserve, or out of inodes.
         """
-        with _store_errors():
+        with store_errors():
             status = os.statvfs(self._objects)
         free_bytes = status.f_bavail * status.f_frsize
         if free_bytes < self._reserve_bytes:
@@ -200,12 +247,19 @@ class ObjectStore:
             sop_instance_uid=sop_instance_uid,
             transfer_syntax_uid=transfer_syntax_uid,
         )
-        path = self._spool / f"{self._spool_name}-{next(self._spool_number)}"
-        return SpooledObject(self, path, meta, uses_reserve=uses_reserve)
+        return SpooledObject(self, self._spool, meta, uses_reserve=uses_reserve)
 
     def path(self, key: str) -> Path:
         """Return where the object of this key is or would be."""
-        return self._objects / key[:2] / f"{key}.dcm"
+        return Path(self.file(key))
+
+    def file(self, key: str) -> str:
+        """Return the same as text, which costs less for every instance that is received."""
+        return f"{self._objects}/{key[:2]}/{key}.dcm"
+
+    def has(self, key: str) -> bool:
+        """Tell whether there is an object of this key."""
+        return os.path.exists(self.file(key))
 
     def discard(self, key: str) -> None:
         """Delete the object of this key, where it is."""
@@ -220,30 +274,43 @@ class ObjectStore:
 
     def leftovers(
         self, process: str | None = None, besides: Collection[str] = ()
-    ) -> Iterator[tuple[Path, str | None]]:
-        """Give what a killed process left under spool/, with its key where it was published.
+    ) -> Iterator["Leftover"]:
+        """Give what a killed process left under spool/.
 
         Without a name, what any process left but those ``besides``, which run.
         """
         folder = self._spools if process is None else self._spools / process
         for path in sorted(path for path in folder.rglob("*") if path.is_file()):
             if path.parent.name not in besides:
-                yield path, _key_of(path) if path.stat().st_nlink > 1 else None
+                yield _leftover(path)
+
+    def restore(self, leftover: "Leftover") -> None:
+        """Give an object its name in objects/ again, if it lost it, and make that durable."""
+        target = self.path(str(leftover.key))
+        with suppress(FileExistsError):
+            os.link(leftover.path, target)
+        fsync_folder(target.parent)
 
 
-def store_error(error: OSError) -> StoreFull | StoreUnavailable:
-    """Return what an error of the file system means to a sender."""
-    is_full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-    kind = StoreFull if is_full else StoreUnavailable
-    return kind(f"the object store took no more bytes: {error.strerror}")
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Leftover:
+    """A file that a killed process left under spool/."""
+
+    path: Path
+    key: str | None
+    """The key of its content, where it may be an object that the index knows."""
+    size_bytes: int
 
 
-@contextmanager
-def _store_errors() -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise store_error(error) from error
+def _leftover(path: Path) -> Leftover:
+    """Read what a file is.
+
+    A large one was published before it was answered: without a second name it was not.
+    """
+    status = path.stat()
+    may_be_known = status.st_nlink > 1 or 0 < status.st_size <= _LARGEST_LINGERING_BYTES
+    key = _key_of(path) if may_be_known else None
+    return Leftover(path=path, key=key, size_bytes=status.st_size)
 
 
 def object_key(meta: FileMeta, sha256: str) -> str:
@@ -252,17 +319,12 @@ def object_key(meta: FileMeta, sha256: str) -> str:
     return hashlib.sha256(name.encode()).hexdigest()
 
 
-def _key_of(path: Path) -> str:
-    """Return the key of a whole file of the store."""
+def _key_of(path: Path) -> str | None:
+    """Return the key of a file of the store, or nothing where it ends before its data set."""
     with path.open("rb") as file:
-        meta = read_file_meta(file)
+        try:
+            meta = read_file_meta(file)
+        except DataSetUnreadable:
+            return None
         sha256 = hashlib.file_digest(file, "sha256").hexdigest()
     return object_key(meta, sha256)
-
-
-def _fsync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

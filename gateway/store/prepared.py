@@ -4,7 +4,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ClauseElement, Connection, CursorResult
+from sqlalchemy import ClauseElement, Connection
+from sqlalchemy.engine.interfaces import DBAPICursor
+from sqlalchemy.exc import DBAPIError
 
 
 class Prepared:
@@ -18,13 +20,24 @@ class Prepared:
         self._statement = statement
         self._compiled: dict[str, _Compiled] = {}
 
-    def run(
-        self, connection: Connection, rows: Sequence[Mapping[str, object]]
-    ) -> CursorResult[Any]:
-        """Execute it for each row of values, in the connection's transaction."""
+    def run(self, connection: Connection, rows: Sequence[Mapping[str, object]]) -> DBAPICursor:
+        """Execute it for each row of values, in the connection's transaction.
+
+        Raises:
+            DBAPIError: of SQLAlchemy, as its own way of executing raises it.
+        """
         compiled = self._of(connection)
         values = [compiled.values(row) for row in rows]
-        return connection.exec_driver_sql(compiled.sql, values if len(values) > 1 else values[0])
+        driver = connection.dialect.loaded_dbapi
+        try:
+            cursor = connection.connection.cursor()
+            if len(values) > 1:
+                cursor.executemany(compiled.sql, values)
+            else:
+                cursor.execute(compiled.sql, values[0])
+        except driver.Error as error:
+            raise DBAPIError.instance(compiled.sql, None, error, driver.Error) from error
+        return cursor
 
     def _of(self, connection: Connection) -> "_Compiled":
         name = connection.dialect.name

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import BinaryIO
 
-from gateway.store.objects import store_error
+from gateway.store.filesystem import store_error
 
 
 class Quarantine:

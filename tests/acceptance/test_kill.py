@@ -88,7 +88,7 @@ def test_a_receiver_killed_at_a_step_of_keeping_keeps_the_instance_at_the_next_t
     node.stop()
     node.start()
     spooled = [path for path in (node.data_dir / "spool").rglob("*") if path.is_file()]
-    assert not spooled, "half-written files stay for ever"
+    assert not spooled, "what a killed receiver left stays for ever"
     node.stop()
 
 

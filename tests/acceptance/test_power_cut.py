@@ -40,9 +40,41 @@ SAFE = r"""
 70 sendto(7<TCP:[127.0.0.1:104->127.0.0.1:5]>, "\4\0\0\0\0\20\0022.25.7.1\0", 99, 0, NULL, 0) = 99
 """.strip().splitlines()
 
+# The same where the name under spool/ is durable, and goes when the object's is, after the answer.
+AHEAD = r"""
+70 openat(AT_FDCWD</>, "/data/spool/5f", O_WRONLY|O_CREAT|O_EXCL, 0666) = 9</data/spool/5f>
+70 fsync(6</data/spool>) = 0
+70 openat(AT_FDCWD</>, "/data/spool/5f", O_RDWR) = 9</data/spool/5f>
+70 write(9</data/spool/5f>, "\0\0\0DICM"..., 9000) = 9000
+70 fdatasync(9</data/spool/5f>) = 0
+70 link("/data/spool/5f", "/data/objects/ab/abcd.dcm") = 0
+70 pwrite64(12</data/index.sqlite-wal>, "\r\0002.25.7.1\0row", 4096, 32) = 4096
+70 fdatasync(12</data/index.sqlite-wal>) = 0
+70 sendto(7<TCP:[127.0.0.1:104->127.0.0.1:5]>, "\4\0\0\0\0\20\0022.25.7.1\0", 99, 0, NULL, 0) = 99
+71 fsync(8</data/objects/ab>) = 0
+71 unlink("/data/spool/5f") = 0
+""".strip().splitlines()
 
-def test_the_order_of_a_durable_store_is_found_safe() -> None:
-    assert found_in(SAFE) == []
+
+@pytest.mark.parametrize("lines", [SAFE, AHEAD], ids=["in-place", "ahead"])
+def test_the_order_of_a_durable_store_is_found_safe(lines: list[str]) -> None:
+    assert found_in(lines) == []
+
+
+@pytest.mark.parametrize(
+    ("moved", "to"),
+    [(10, 9), (10, 8), (1, 0), (1, 8)],
+    ids=["gone-before-the-other", "gone-before-the-answer", "fsynced-before-made", "fsynced-late"],
+)
+def test_a_name_that_a_power_cut_takes_is_found(moved: int, to: int) -> None:
+    lines = [*AHEAD]
+    lines.insert(to, lines.pop(moved))
+    assert "the folder was not fsynced before the answer" in found_in(lines)
+
+
+def test_a_name_that_is_never_durable_is_found() -> None:
+    lines = [line for line in AHEAD if "fsync(6<" not in line and "fsync(8<" not in line]
+    assert "the folder was not fsynced before the answer" in found_in(lines)
 
 
 @pytest.mark.parametrize(

@@ -22,7 +22,8 @@ def faults(calls: Sequence[Call], sop_instance_uid: str, path: Path, index_log: 
 
     ``path`` is where the instance's object is, ``index_log`` the index's write-ahead log. Wanted:
     bytes fsynced, then named, then the folder fsynced, then the row written to the log and the log
-    fsynced, and only then the response.
+    fsynced, and only then the response. In place of the object's folder, that of the name under
+    which it was written may be fsynced, where this name stays until the object's is durable too.
     """
     uid = sop_instance_uid.encode()
     answered = _first(_answers(calls, uid))
@@ -31,7 +32,7 @@ def faults(calls: Sequence[Call], sop_instance_uid: str, path: Path, index_log: 
     named = _last(c for c in _naming(calls, path) if c.ended < answered.begun)
     if named is None:
         return ["the object had no name when the instance was answered"]
-    entered = _synced(calls, path.parent, after=named.ended)
+    entered = _entered(calls, named, path)
     recorded = _first(c for c in _written(calls, index_log) if uid in c.content)
     return [
         *_unsafe_bytes(calls, named),
@@ -39,6 +40,33 @@ def faults(calls: Sequence[Call], sop_instance_uid: str, path: Path, index_log: 
         *_unless(recorded is not None, "the index has no row"),
         *_unsafe_row(calls, index_log, entered, recorded, answered),
     ]
+
+
+def _entered(calls: Sequence[Call], named: Call, path: Path) -> Call | None:
+    """Return the fsync with which a name of the object outlives a power cut."""
+    in_place = _synced(calls, path.parent, after=named.ended)
+    source = Path(named.paths[0])
+    made = _first(call for call in calls if _makes(call, source))
+    if made is None or not named.name.startswith("link") or _goes_early(calls, source, in_place):
+        return in_place
+    where_it_was_written = _synced(calls, source.parent, after=made.ended)
+    found = [call for call in (in_place, where_it_was_written) if call is not None]
+    return min(found, key=lambda call: call.ended, default=None)
+
+
+def _makes(call: Call, path: Path) -> bool:
+    is_one = call.name.startswith("open") and "O_CREAT" in call.arguments
+    return is_one and call.has_succeeded and call.paths[-1] == str(path)
+
+
+def _goes_early(calls: Sequence[Call], path: Path, in_place: Call | None) -> bool:
+    """Tell whether a name was deleted before the other one was durable."""
+    gone = _first(
+        call
+        for call in calls
+        if call.name.startswith("unlink") and call.has_succeeded and call.paths[-1] == str(path)
+    )
+    return gone is not None and not _is_before(in_place, gone)
 
 
 def _unsafe_bytes(calls: Sequence[Call], named: Call) -> Iterator[str]:

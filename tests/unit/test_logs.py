@@ -3,6 +3,7 @@
 import json
 import logging
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -54,6 +55,22 @@ def test_the_same_lines_go_to_standard_error(
     structlog.get_logger().info("series_routed")
 
     assert capsys.readouterr().err == (tmp_path / "worker.log").read_text()
+
+
+def test_a_disk_that_takes_no_line_makes_none_of_its_own(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "worker.log").symlink_to("/dev/full")
+    configure_logs("worker", tmp_path)
+
+    structlog.get_logger().info("series_routed")
+
+    (line,) = capsys.readouterr().err.splitlines()
+    assert json.loads(line)["event"] == "series_routed"
+    for handler in logging.getLogger().handlers:
+        # As at the end of a process: what was not written is lost.
+        with suppress(OSError):
+            handler.close()
 
 
 def test_lines_of_libraries_have_the_same_form(tmp_path: Path) -> None:

@@ -168,7 +168,8 @@ def test_what_a_killed_process_left_is_told_with_the_key_of_what_was_published(
     whole.write(encoded())
     stored = whole.publish()
 
-    assert {key for _, key in objects.leftovers("node")} == {None, stored.key}
+    assert stored.key in {one.key for one in objects.leftovers("node")}
+    assert len(list(objects.leftovers("node"))) == 2
     assert list(objects.leftovers("receiver-7")) == []
     half.discard()
     whole.discard()
@@ -199,3 +200,63 @@ def test_many_threads_with_the_same_content_make_one_whole_file(
     assert files(tmp_path, "spool") == []
     with objects.open_data_set(kept[0].key) as file:
         assert file.read() == data_set
+
+
+@pytest.mark.parametrize("length", [0, 1, 140, 200], ids="{}-bytes".format)
+def test_a_file_that_ends_before_its_data_set_is_nothing(
+    objects: ObjectStore, tmp_path: Path, length: int
+) -> None:
+    stored = keep(objects, encoded())
+    left = tmp_path / "spool" / "receiver-7" / "left"
+    left.parent.mkdir()
+    left.write_bytes(objects.path(stored.key).read_bytes()[:length])
+
+    (leftover,) = objects.leftovers("receiver-7")
+
+    assert leftover.size_bytes == length
+    assert leftover.key != stored.key
+
+
+class TestWithNamesAhead:
+    @pytest.fixture
+    def ahead(self, tmp_path: Path) -> Iterator[ObjectStore]:
+        objects = ObjectStore(tmp_path, reserve_gb=0, ahead=16)
+        yield objects
+        objects.close()
+        assert files(tmp_path, "spool") == []
+
+    def test_an_instance_needs_one_wait_for_the_disk(
+        self, ahead: ObjectStore, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        keep(ahead, encoded())
+        waits: list[int] = []
+        real = os.fdatasync
+
+        def counted(descriptor: int) -> None:
+            waits.append(descriptor)
+            real(descriptor)
+
+        monkeypatch.setattr(os, "fdatasync", counted)
+        monkeypatch.setattr(os, "fsync", counted)
+
+        keep(ahead, encoded() + b"\0")
+
+        assert len(waits) == 1
+
+    def test_its_name_under_spool_stays_until_its_own_is_durable(
+        self, ahead: ObjectStore, tmp_path: Path
+    ) -> None:
+        path = ahead.path(keep(ahead, encoded()).key)
+        assert sum(one.samefile(path) for one in files(tmp_path, "spool")) == 1
+
+        ahead.settle()
+
+        assert path.stat().st_nlink == 1
+
+    def test_a_large_one_is_durable_in_its_place_at_once(
+        self, ahead: ObjectStore, tmp_path: Path
+    ) -> None:
+        """The next start reads what lies under spool/, and nobody waits for it long."""
+        path = ahead.path(keep(ahead, bytes(5_000_000)).key)
+        assert path.stat().st_nlink == 1
+        assert not any(one.stat().st_size for one in files(tmp_path, "spool"))

@@ -1,0 +1,149 @@
+"""The folder where instances grow: its names are durable before the first byte comes."""
+
+import itertools
+import os
+import threading
+import uuid
+from collections import deque
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from pathlib import Path
+from typing import NamedTuple
+
+import structlog
+
+from gateway.errors import GatewayError, StoreUnavailable
+from gateway.store.filesystem import fsync_folder, store_errors, unlink
+
+_log = structlog.get_logger()
+_MOST_SETTLING = 64
+
+
+class _Settling(NamedTuple):
+    """A name under spool/ that goes once the object's own name, in this folder, is durable."""
+
+    path: str
+    folder: str
+
+
+class Spool:
+    """The files of one process on their way in.
+
+    A process that receives much makes names ``ahead``, so many at once, and makes them durable
+    together. An instance then needs one wait for the disk, for its bytes: should a power cut take
+    the object's name, the name here is still there, and the next start makes the other again. It
+    goes after the object's name is durable too, which `settle` sees to for many at once.
+
+    With nothing ahead, a name is made when it is wanted, and is not durable.
+    """
+
+    def __init__(self, folder: Path, *, ahead: int = 0) -> None:
+        self._folder = str(folder)
+        self._ahead = ahead
+        self._name = uuid.uuid4().hex
+        self._number = itertools.count()
+        self._ready: deque[str] = deque()
+        self._settling: deque[_Settling] = deque()
+        self._making = threading.Lock()
+        self._executor = ThreadPoolExecutor(1, thread_name_prefix="spool")
+        folder.mkdir(parents=True, exist_ok=True)
+
+    @property
+    def makes_durable_names(self) -> bool:
+        """Whether what lies here outlives a power cut once its bytes are on the disk."""
+        return self._ahead > 0
+
+    def take(self) -> tuple[str, int]:
+        """Return an empty file and a descriptor that reads and writes it.
+
+        Raises:
+            StoreFull, StoreUnavailable: the file system took no file.
+        """
+        with store_errors():
+            if not self._ahead:
+                return self._make(os.O_RDWR)
+            path = self._next()
+            try:
+                return path, os.open(path, os.O_RDWR | os.O_CLOEXEC)
+            except FileNotFoundError as error:
+                # Somebody cleared the folder: the names of this process are gone with it.
+                self._ready.clear()
+                raise StoreUnavailable("a file under spool/ was deleted from outside") from error
+
+    def let_go(self, path: str, folder: str) -> None:
+        """Delete a name soon, but not before the names in the object's folder are durable."""
+        self._settling.append(_Settling(path, folder))
+        if len(self._settling) >= _MOST_SETTLING:
+            self._executor.submit(self._settle_quietly)
+
+    def settle(self) -> None:
+        """Delete the names that were let go, now that their objects' names can be made durable.
+
+        Raises:
+            StoreFull, StoreUnavailable: the file system failed; they stay for the next time.
+        """
+        taken = []
+        with suppress(IndexError):
+            while True:
+                taken.append(self._settling.popleft())
+        try:
+            with store_errors():
+                for folder in {one.folder for one in taken}:
+                    fsync_folder(folder)
+        except GatewayError:
+            self._settling.extend(taken)
+            raise
+        for one in taken:
+            unlink(one.path)
+
+    def close(self) -> None:
+        """Leave nothing here that is not needed."""
+        self._executor.shutdown()
+        self._settle_quietly()
+        while self._ready:
+            unlink(self._ready.popleft())
+
+    def _settle_quietly(self) -> None:
+        try:
+            self.settle()
+        except GatewayError as error:
+            _log.warning("spool_not_settled", reason=str(error))
+
+    def _next(self) -> str:
+        """Return a durable name; more are made while there are still some left."""
+        while True:
+            try:
+                path = self._ready.popleft()
+            except IndexError:
+                self._refill(most=0)
+            else:
+                if len(self._ready) == self._ahead // 2:
+                    self._executor.submit(self._refill_quietly)
+                return path
+
+    def _refill(self, most: int) -> None:
+        """Make names, unless another thread made more than ``most`` meanwhile."""
+        with self._making:
+            if len(self._ready) > most:
+                return
+            made = []
+            try:
+                for _ in range(self._ahead):
+                    path, descriptor = self._make(os.O_WRONLY)
+                    os.close(descriptor)
+                    made.append(path)
+                fsync_folder(self._folder)
+            except OSError:
+                for path in made:
+                    unlink(path)
+                raise
+            self._ready.extend(made)
+
+    def _refill_quietly(self) -> None:
+        # Where it fails, it fails again, and is told, when a name is wanted.
+        with suppress(OSError):
+            self._refill(most=self._ahead // 2)
+
+    def _make(self, access: int) -> tuple[str, int]:
+        path = f"{self._folder}/{self._name}-{next(self._number)}"
+        return path, os.open(path, os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | access, 0o666)
