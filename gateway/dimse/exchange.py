@@ -1,9 +1,12 @@
 """A request that a service answers: what `gateway.dimse.service.Exchange` promises, kept."""
 
 import time
-from typing import Generic, Protocol, TypeVar
+from collections.abc import Collection
+from io import BytesIO
+from typing import BinaryIO, Generic, Protocol, TypeVar
 
 from gateway.dicom.part10 import seek_data_set
+from gateway.dicom.reencoding import REENCODABLE, reencoded
 from gateway.dimse.message import (
     C_CANCEL_RQ,
     IS_RESPONSE,
@@ -16,12 +19,16 @@ from gateway.dimse.message import (
 from gateway.dimse.negotiation import Acceptance
 from gateway.dimse.service import Peer, PresentationContext, Primitive
 from gateway.dimse.user import Outgoing, SendOutcome, SendResult, answered
-from gateway.errors import PeerUnavailable
+from gateway.errors import DataSetUnreadable, GatewayError, PeerUnavailable
 
 _RESPONSE_SECONDS = 120.0
 _MOST_MESSAGES = 0xFFFF
 _FRAGMENT_BYTES = 1 << 17
 _CONTEXT_AND_CONTROL_BYTES = 6
+
+
+class _NoContext(GatewayError):
+    """The peer takes an instance in no transfer syntax that it can be sent in."""
 
 
 class ReadMessage(Protocol):
@@ -106,44 +113,64 @@ class ServedRequest(Generic[M]):
         return primitive_of(message.context.id, message.command, message.data_set)
 
     def store(self, instance: Outgoing, message_id: int) -> SendResult:
-        """Send one instance to the peer on this association, as C-GET does."""
-        context = self._context_for(instance)
-        if context is None:
+        """Send one instance to the peer on this association, as C-GET does.
+
+        It goes as it is kept, or, where the peer takes it in no such transfer syntax, written in
+        the other uncompressed one.
+        """
+        try:
+            self._send_instance(instance, message_id)
+        except (_NoContext, DataSetUnreadable) as error:
             return SendResult(
                 sop_instance_uid=instance.sop_instance_uid,
                 outcome=SendOutcome.REFUSED,
-                detail=f"no context on which class {instance.sop_class_uid} in transfer syntax "
-                f"{instance.transfer_syntax_uid} is taken",
+                detail=str(error),
             )
-        self._send_instance(context, instance, message_id)
         command = self._response(message_id, _RESPONSE_SECONDS).command
         return answered(instance, command.status, command.error_comment)
 
-    def _context_for(self, instance: Outgoing) -> PresentationContext | None:
-        wanted = (instance.sop_class_uid, instance.transfer_syntax_uid)
+    def _send_instance(self, instance: Outgoing, message_id: int) -> None:
+        context = self._context_for(instance, [instance.transfer_syntax_uid])
+        if context is not None:
+            with instance.path.open("rb") as file:
+                seek_data_set(file)
+                self._send_store(context, instance, message_id, file)
+            return
+        context = self._context_for(instance, REENCODABLE)
+        if context is None or instance.transfer_syntax_uid not in REENCODABLE:
+            raise _NoContext(
+                f"no context on which class {instance.sop_class_uid} in transfer syntax "
+                f"{instance.transfer_syntax_uid} is taken"
+            )
+        syntaxes = instance.transfer_syntax_uid, context.transfer_syntax
+        content = BytesIO(reencoded(instance.path, *syntaxes))
+        self._send_store(context, instance, message_id, content)
+
+    def _context_for(
+        self, instance: Outgoing, transfer_syntaxes: Collection[str]
+    ) -> PresentationContext | None:
         return next(
             (
                 context
                 for context in self._channel.acceptance.contexts.values()
                 if context.takes_instances
-                and (context.abstract_syntax, context.transfer_syntax) == wanted
+                and context.abstract_syntax == instance.sop_class_uid
+                and context.transfer_syntax in transfer_syntaxes
             ),
             None,
         )
 
-    def _send_instance(
-        self, context: PresentationContext, instance: Outgoing, message_id: int
+    def _send_store(
+        self, context: PresentationContext, instance: Outgoing, message_id: int, content: BinaryIO
     ) -> None:
         limit = self._channel.acceptance.maximum_pdu_bytes or _FRAGMENT_BYTES
         size = min(limit, _FRAGMENT_BYTES) - _CONTEXT_AND_CONTROL_BYTES
         self._channel.send(store_request(context.id, instance, message_id))
-        with instance.path.open("rb") as file:
-            seek_data_set(file)
-            fragment = file.read(size)
-            while fragment:
-                following = file.read(size)
-                self._channel.send(data_fragment(context.id, fragment, is_last=not following))
-                fragment = following
+        fragment = content.read(size)
+        while fragment:
+            following = content.read(size)
+            self._channel.send(data_fragment(context.id, fragment, is_last=not following))
+            fragment = following
 
     def _response(self, message_id: int, timeout_seconds: float) -> M:
         """Return the peer's response to a request of ours; what else comes is kept for later."""

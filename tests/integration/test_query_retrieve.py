@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from pydicom import Dataset, dcmread
+from pydicom import Dataset, dcmread, dcmwrite
+from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
 from gateway.testing.phantom import Anatomy
 from gateway.testing.scanner import Acquisition, scan, write_series
@@ -325,3 +326,32 @@ def test_no_word_of_a_patient_is_logged(archive: Archive) -> None:
     assert "query_refused" in log
     for word in (NAME, ID, OTHER_NAME, OTHER_ID):
         assert word not in log
+
+
+def test_an_instance_in_a_syntax_that_the_peer_does_not_take_is_got_with_the_same_values(
+    archive: Archive, tmp_path: Path
+) -> None:
+    """DCMTK's getscu wants explicit VR where it may choose."""
+    sent = implicit_vr_slice(tmp_path / "sent.dcm")
+    (answer,) = raw.send(archive.port, [read_part10(sent)])
+    assert answer.status == 0x0000
+    study = dcmread(sent).StudyInstanceUID
+    folder = tmp_path / "got"
+    folder.mkdir()
+
+    keys = ["QueryRetrieveLevel=STUDY", f"StudyInstanceUID={study}"]
+    said = getscu(archive.port, STUDY_ROOT, *keys, folder=folder)
+
+    assert final_status(said) == "0x0000", said.text
+    (path,) = folder.iterdir()
+    assert dcmread(path).file_meta.TransferSyntaxUID == ExplicitVRLittleEndian
+    assert dcmread(path) == dcmread(sent)
+
+
+def implicit_vr_slice(path: Path) -> Path:
+    """Write one slice of a phantom in Implicit VR Little Endian."""
+    acquisition = Acquisition(rows=32, columns=40, slices=1, seed=77)
+    (slice_,) = scan(Anatomy.asymmetric_object(), acquisition)
+    slice_.file_meta.TransferSyntaxUID = ImplicitVRLittleEndian
+    dcmwrite(path, slice_, implicit_vr=True, little_endian=True, enforce_file_format=True)
+    return path
