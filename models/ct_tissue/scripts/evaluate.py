@@ -24,7 +24,7 @@ from gateway.testing.scanner import Acquisition, acquire
 
 BUNDLE = Path(__file__).resolve().parent.parent
 NAMES = ("background", "lung and air", "soft tissue", "bone")
-FIRST_HELD_OUT_SEED = 200_000
+FIRST_HELD_OUT_SEED = 300_000
 BODY_ABOVE_HU, AIR_BELOW_HU, BONE_ABOVE_HU = -300.0, -300.0, 200.0
 Labels = NDArray[np.uint8]
 log = logging.getLogger("evaluate")

@@ -5,7 +5,9 @@ importable, since its phantom scanner makes the volumes.
 
 The first stage learns with Dice and cross-entropy loss, the others with cross-entropy alone:
 Dice makes small structures be found, and thicker than they are; cross-entropy then settles their
-edges. The third stage goes from a coarser grid to the one that the bundle uses.
+edges. The third stage goes from a coarser grid to a finer one, the sixth to the one that the
+bundle uses, which keeps the source's own spacing where it can; from then on patches are drawn
+around what is as bright as bone, and is not, as well.
 """
 
 import argparse
@@ -27,7 +29,9 @@ from volumes import random_volume
 BUNDLE = Path(__file__).resolve().parent.parent
 BATCH = 2
 CLASSES = 4
-CLASS_SHARES = (0.2, 0.2, 0.2, 0.4)
+PATCH_SHARES = (0.16, 0.16, 0.16, 0.32, 0.2)
+BRIGHT_ABOVE = (110 + 1024) / 2048
+BRIGHTEST = 2.0
 SHARE_WITH_BATCH_STATISTICS = 0.65
 SETTLING_BATCHES = 80
 log = logging.getLogger("train")
@@ -36,12 +40,13 @@ log = logging.getLogger("train")
 class Stage(NamedTuple):
     """A part of the training.
 
-    ``seeds`` name its phantoms, ``spacing_mm`` and ``patch`` the grid it sees; ``rate`` is the
-    highest learning rate, ``dice`` the weight of the Dice loss beside cross-entropy.
+    ``seeds`` name its phantoms, ``spacing_mm`` and ``patch`` the grid it sees, where no spacing
+    is the bundle's own choice; ``rate`` is the highest learning rate, ``dice`` the weight of the
+    Dice loss beside cross-entropy.
     """
 
     seeds: range
-    spacing_mm: tuple[float, float, float]
+    spacing_mm: tuple[float, float, float] | None
     patch: tuple[int, int, int]
     steps: int
     rate: float
@@ -55,6 +60,7 @@ STAGES = (
     Stage(range(241, 401), (1.0, 1.0, 2.5), (128, 128, 32), 600, 1.5e-3, 0.0, settles_norms=False),
     Stage(range(401, 641), (1.0, 1.0, 2.5), (128, 128, 32), 1700, 2e-3, 0.0, settles_norms=False),
     Stage(range(641, 881), (1.0, 1.0, 2.5), (128, 128, 32), 1500, 2e-3, 0.0, settles_norms=False),
+    Stage(range(881, 1121), None, (128, 128, 32), 1800, 2e-3, 0.0, settles_norms=False),
 )
 
 
@@ -62,8 +68,9 @@ class Sample(NamedTuple):
     """A phantom on the network's grid.
 
     The scaled image; the share of each class in each voxel, (classes, ...), in 255ths; and some
-    voxels of each class. Shares, because a voxel of this grid lies between voxels of the source,
-    and its probabilities are brought back to them the same way.
+    voxels of each class and of what is as bright as bone, and is not. Shares, because a voxel of
+    this grid may lie between voxels of the source, and its probabilities are brought back to them
+    the same way.
     """
 
     image: NDArray[np.float16]
@@ -111,8 +118,8 @@ def _parser() -> ConfigParser:
     return parser
 
 
-def _preprocessing(spacing_mm: tuple[float, float, float]) -> Compose:
-    """Return the bundle's preprocessing on another grid, for image and labels, without files."""
+def _preprocessing(spacing_mm: tuple[float, float, float] | None) -> Compose:
+    """Return the bundle's preprocessing, on its or another grid, for image and labels."""
     parser = _parser()
     kept = []
     for transform in parser["preprocessing#transforms"]:
@@ -122,7 +129,10 @@ def _preprocessing(spacing_mm: tuple[float, float, float]) -> Compose:
         both = name in ("EnsureChannelFirstd", "Orientationd", "Spacingd", "EnsureTyped")
         changed = {**transform, "keys": ["image", "label"] if both else "image"}
         if name == "Spacingd":
-            changed |= {"mode": "bilinear", "pixdim": list(spacing_mm)}
+            changed |= {"mode": "bilinear"}
+            if spacing_mm is not None:
+                bounds = {"min_pixdim": None, "max_pixdim": None}
+                changed |= {"pixdim": list(spacing_mm), **bounds}
         kept.append(changed)
     parser["preprocessing#transforms"] = kept
     return parser.get_parsed_content("preprocessing")
@@ -139,7 +149,7 @@ def _samples(stage: Stage) -> list[Sample]:
 
 
 def _sample(
-    seed: int, *, spacing_mm: tuple[float, float, float], patch: tuple[int, int, int]
+    seed: int, *, spacing_mm: tuple[float, float, float] | None, patch: tuple[int, int, int]
 ) -> Sample:
     torch.set_num_threads(1)
     volume = random_volume(seed)
@@ -155,11 +165,14 @@ def _sample(
     image = np.pad(image, widths, "edge")
     padded = np.pad(np.stack(shares), [(0, 0), *widths], "edge")
     rng = np.random.default_rng(seed)
-    anchors = []
-    for value in range(CLASSES):
-        places = np.flatnonzero(padded[value] > 127)
-        anchors.append(rng.choice(places, size=min(len(places), 2000)) if len(places) else places)
-    return Sample(image, padded, tuple(anchors))
+    bright = (image > BRIGHT_ABOVE) & (padded[3] <= 127)
+    anchors = tuple(_some(rng, mask) for mask in (*(padded > 127), bright))
+    return Sample(image, padded, anchors)
+
+
+def _some(rng: np.random.Generator, mask: NDArray[np.bool_]) -> NDArray[np.int64]:
+    places = np.flatnonzero(mask)
+    return rng.choice(places, size=min(len(places), 2000)) if len(places) else places
 
 
 def _fit(network: torch.nn.Module, samples: list[Sample], stage: Stage, seed: int) -> None:
@@ -230,9 +243,9 @@ def _batch(
 def _patch(
     rng: np.random.Generator, sample: Sample, patch: tuple[int, int, int]
 ) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
-    """Return a patch around a voxel of a randomly chosen class."""
-    present = [value for value in range(CLASSES) if len(sample.anchors[value])]
-    shares = np.array([CLASS_SHARES[value] for value in present])
+    """Return a patch around a voxel of a randomly chosen kind."""
+    present = [kind for kind, places in enumerate(sample.anchors) if len(places)]
+    shares = np.array([PATCH_SHARES[kind] for kind in present])
     wanted = present[int(rng.choice(len(present), p=shares / shares.sum()))]
     centre = np.unravel_index(int(rng.choice(sample.anchors[wanted])), sample.image.shape)
     where = []
@@ -248,7 +261,7 @@ def _patch(
         image, shares = image.swapaxes(0, 1), shares.swapaxes(1, 2)
     gain, offset = rng.uniform(0.97, 1.03), rng.uniform(-0.008, 0.008)
     noise = rng.uniform(0, 0.008) * rng.standard_normal(image.shape, dtype=np.float32)
-    image = np.clip(image * gain + offset + noise, 0.0, 1.0).astype(np.float32)
+    image = np.clip(image * gain + offset + noise, 0.0, BRIGHTEST).astype(np.float32)
     return image, np.ascontiguousarray(shares)
 
 
