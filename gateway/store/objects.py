@@ -20,7 +20,7 @@ _HEAD_BYTES = 1 << 16
 _CHECK_SPACE_EVERY_BYTES = 1 << 24
 _FLUSH_EVERY_BYTES = 1 << 18
 _LARGEST_LINGERING_BYTES = 1 << 22
-"""An object up to this size may be known by its name under spool/ alone."""
+"""A file up to this size may be known by its name under spool/ alone."""
 _FOLDERS = 256
 
 
@@ -108,11 +108,7 @@ class SpooledObject:
         self._flushed_bytes = self.size_bytes
 
     def identify(self) -> StoredObject:
-        """Return what it is, once all of it is written.
-
-        Raises:
-            StoreUnavailable: the file system did not give the bytes back.
-        """
+        """Return what it is, once all of it is written."""
         if self._identity is None:
             sha256 = self._digest.hexdigest()
             key = object_key(self._meta, sha256)
@@ -144,7 +140,8 @@ class SpooledObject:
     @property
     def _settles_later(self) -> bool:
         """Whether the name under spool/ may stay a while: a start reads all that is there."""
-        return self._spool.makes_durable_names and self.size_bytes <= _LARGEST_LINGERING_BYTES
+        file_bytes = len(self._header) + self.size_bytes
+        return self._spool.makes_durable_names and file_bytes <= _LARGEST_LINGERING_BYTES
 
     def discard(self) -> None:
         """Delete the file under spool/; what was published stays."""
