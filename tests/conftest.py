@@ -1,7 +1,7 @@
 """Fixtures shared by all tiers."""
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -10,8 +10,18 @@ import pytest
 from tests.peers.corpus import Corpus
 from tests.peers.node import Node, Plan
 from tests.peers.orthanc import Orthanc
+from tests.peers.turns import turn
 
 StartNode = Callable[[Plan], Node]
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
+    """Run a test, and set up what it needs, beside others or alone; waiting is no part of it."""
+    if "PYTEST_XDIST_WORKER" not in os.environ:
+        return (yield)
+    with turn(alone=item.get_closest_marker("alone") is not None):
+        return (yield)
 
 
 @pytest.fixture(scope="session")

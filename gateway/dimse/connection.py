@@ -189,7 +189,7 @@ class Connection:
             if not count:
                 raise PeerUnavailable("the peer closed the connection")
             if time.monotonic() > deadline:
-                raise PeerSilent("the peer sent too slowly")
+                raise PeerSilent("the peer was silent for too long, byte after byte")
             return count
 
 

@@ -28,14 +28,17 @@ class Site:
     pacs: Orthanc
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     """Start both once; every test sends series of its own."""
     folder = tmp_path_factory.mktemp("site")
     with ExitStack() as running:
         pacs = running.enter_context(Orthanc(folder / "orthanc"))
         plan = Plan(
-            rules={"10-tissue.yaml": SEGMENT_ALL}, peers={"pacs": pacs.peer}, models_dir=MODELS
+            rules={"10-tissue.yaml": SEGMENT_ALL},
+            peers={"pacs": pacs.peer},
+            models_dir=MODELS,
+            longest_quiet_seconds=1,
         )
         node = running.enter_context(Node(folder / "node", plan))
         pacs.know("gateway", node.ae_title, node.dicom_port)

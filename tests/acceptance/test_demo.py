@@ -83,6 +83,7 @@ def test_the_wheel_carries_models_rules_and_units(wheel: Path) -> None:
     assert not [name for name in names if name.startswith("tests/") or "__pycache__" in name]
 
 
+@pytest.mark.alone
 def test_the_demo_succeeds_within_a_minute(demo: DemoRun) -> None:
     assert demo.status == 0, demo.text
     assert demo.seconds < 60

@@ -38,7 +38,12 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     (models / "ct_tissue").symlink_to(MODELS / "ct_tissue")
     with ExitStack() as running:
         pacs = running.enter_context(Orthanc(folder / "orthanc"))
-        plan = Plan(rules={"10.yaml": RULE}, peers={"pacs": pacs.peer}, models_dir=models)
+        plan = Plan(
+            rules={"10.yaml": RULE},
+            peers={"pacs": pacs.peer},
+            models_dir=models,
+            longest_quiet_seconds=1,
+        )
         yield Site(node=running.enter_context(Node(folder / "node", plan)), pacs=pacs)
 
 

@@ -24,7 +24,7 @@ SUCCESS = "(Success)"
 @pytest.fixture(scope="module")
 def node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Node]:
     """A node that takes everything from anyone."""
-    plan = Plan(rules={}, quiet_seconds=0.5, idle_seconds=3)
+    plan = Plan(rules={}, quiet_seconds=0.5, longest_quiet_seconds=0.5, idle_seconds=3)
     with Node(tmp_path_factory.mktemp("answers") / "node", plan) as running:
         yield running
 

@@ -24,7 +24,13 @@ VERIFICATION = ("1.2.840.10008.1.1", "1.2.840.10008.1.2")
 @pytest.fixture(scope="module")
 def node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Node]:
     """A node that lets two peers in and does nothing with what it gets."""
-    plan = Plan(rules={}, allow=("MODALITY", "STORESCU"), quiet_seconds=0.5, idle_seconds=3)
+    plan = Plan(
+        rules={},
+        allow=("MODALITY", "STORESCU"),
+        quiet_seconds=0.5,
+        longest_quiet_seconds=0.5,
+        idle_seconds=3,
+    )
     with Node(tmp_path_factory.mktemp("port") / "node", plan) as running:
         yield running
 

@@ -62,7 +62,7 @@ same_every_time = settings(
 @pytest.fixture(scope="module")
 def node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Node]:
     """A node with one receiver, which has answered and kept something already."""
-    plan = Plan(rules={}, quiet_seconds=0.5, idle_seconds=IDLE_SECONDS)
+    plan = Plan(rules={}, quiet_seconds=0.5, longest_quiet_seconds=0.5, idle_seconds=IDLE_SECONDS)
     with Node(tmp_path_factory.mktemp("hostile") / "node", plan) as running:
         warm_up(running)
         yield running

@@ -31,6 +31,7 @@ def node(tmp_path: Path) -> Iterator[Node]:
     shutil.rmtree(running.data_dir)
 
 
+@pytest.mark.alone
 @pytest.mark.timeout(300)
 def test_four_gigabytes_in_one_object_are_stored_within_the_receivers_memory(
     node: Node, tmp_path: Path

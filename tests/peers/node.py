@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from tests.peers.commands import Commands
 from tests.peers.processes import Child, accepts_connections, free_port, processes_with, wait_until
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -34,13 +35,16 @@ class Peer:
 class Plan:
     """What a node is set up with; rules are YAML texts by file name.
 
-    Without ``models_dir`` the node has no models, which makes it start faster.
+    Without ``models_dir`` the node has no models, which makes it start faster. A node that learns
+    nothing of its peers' pauses, by a low ``longest_quiet_seconds``, serves many tests without
+    that one waits for what another sent twice.
     """
 
     rules: Mapping[str, str]
     peers: Mapping[str, Peer] = field(default_factory=dict)
     allow: Sequence[str] = ()
     quiet_seconds: float = 1
+    longest_quiet_seconds: float = 60
     idle_seconds: float = 60
     receivers: int = 1
     reserve_gb: float = 0
@@ -59,6 +63,7 @@ class Node:
         self.web_port = free_port()
         self._mark = uuid.uuid4().hex
         self._child: Child | None = None
+        self._commands: Commands | None = None
         self._write(plan)
 
     def __enter__(self) -> "Node":
@@ -94,6 +99,7 @@ class Node:
 
     def stop(self) -> None:
         """Ask the node to end: it does within 30 s, with status 0 and every process of it."""
+        self._end_commands()
         if self._child is None:
             return
         child, self._child = self._child, None
@@ -111,6 +117,7 @@ class Node:
 
     def kill_all(self) -> None:
         """Kill every process of the node at once, as a power cut does."""
+        self._end_commands()
         self._end(self.processes())
         if self._child is not None:
             self._child.kill_group()
@@ -177,9 +184,16 @@ class Node:
         return dict(self.json("series", "show", series_instance_uid))
 
     def shown(self, series_instance_uid: str) -> dict[str, Any]:
-        """Return what ``show`` returns, or nothing while the series is unknown."""
-        done = self.run("series", "show", series_instance_uid, "--json", status=None)
-        return dict(json.loads(done.stdout)) if done.returncode == 0 else {}
+        """Return what ``show`` returns, or nothing while the series is unknown.
+
+        Unlike ``show`` it starts no process each time, so that it may be asked often.
+        """
+        if self._commands is None:
+            log = self.folder / "commands.log"
+            self._commands = Commands(log, self._environment(marked=False))
+        words = ("series", "show", series_instance_uid, "--json", "--config", str(self.config))
+        answer = self._commands.ask(*words)
+        return dict(json.loads(answer.printed)) if answer.status == 0 else {}
 
     def wait_for(
         self,
@@ -194,7 +208,7 @@ class Node:
             lambda: self._in_state(series_instance_uid, states, revision),
             f"series {series_instance_uid} is {' or '.join(states)}",
             seconds,
-            0.5,
+            0.2,
             lambda: f"{self.shown(series_instance_uid)}\n{self.log()[-6000:]}",
         )
 
@@ -241,6 +255,11 @@ class Node:
         mark = {_MARK: self._mark} if marked else {}
         return {**kept, **mark, "OMP_NUM_THREADS": "2", "PYTHONPATH": ""}
 
+    def _end_commands(self) -> None:
+        if self._commands is not None:
+            self._commands.close()
+            self._commands = None
+
     def _kill(self, pid: int) -> int:
         os.kill(pid, signal.SIGKILL)
         return pid
@@ -266,7 +285,8 @@ class Node:
             f"reserve_gb = {plan.reserve_gb}\n",
             f'[dimse]\nbind = "127.0.0.1"\nport = {self.dicom_port}\n'
             f"receivers = {plan.receivers}\nallow = [{allow}]\n"
-            f"quiet_seconds = {plan.quiet_seconds}\nidle_seconds = {plan.idle_seconds}\n",
+            f"quiet_seconds = {plan.quiet_seconds}\nidle_seconds = {plan.idle_seconds}\n"
+            f"longest_quiet_seconds = {plan.longest_quiet_seconds}\n",
             f"[web]\nport = {self.web_port}\n",
             "[delivery]\nfirst_retry_seconds = 0.5\nlongest_retry_seconds = 2\n",
             *(

@@ -14,10 +14,17 @@ T = TypeVar("T")
 
 
 def free_port() -> int:
-    """Ask the operating system for a TCP port that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """Ask the operating system for a TCP port that nobody listens on.
+
+    The port stays bound until this process ends, so that the system gives it to nobody else
+    meanwhile. Whoever is to listen on it sets SO_REUSEADDR, as servers do.
+    """
+    holder = socket.socket()
+    holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    holder.bind(("127.0.0.1", 0))
+    port = int(holder.getsockname()[1])
+    holder.detach()
+    return port
 
 
 def wait_until(
