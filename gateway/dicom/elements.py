@@ -119,8 +119,7 @@ class _Steps:
     def __init__(self, data_set: bytes | memoryview, *, is_implicit: bool, order: str) -> None:
         self._bytes = memoryview(data_set)
         self._is_implicit = is_implicit
-        self._tag = struct.Struct(f"{order}HH").unpack_from
-        self._short = struct.Struct(f"{order}H").unpack_from
+        self._explicit = struct.Struct(f"{order}HH2sH").unpack_from
         self._long = struct.Struct(f"{order}I").unpack_from
 
     def values(self, wanted: Collection[int], last: int) -> dict[int, bytes]:
@@ -141,15 +140,13 @@ class _Steps:
 
     def _element(self, place: int) -> tuple[int, int, int]:
         """Return tag, length and the place of the value of the element that starts here."""
-        group, element = self._tag(self._bytes, place)
-        tag = group << 16 | element
+        group, element, vr, short = self._explicit(self._bytes, place)
         if self._is_implicit or group == 0xFFFE:
-            return tag, self._long(self._bytes, place + 4)[0], place + 8
-        vr = bytes(self._bytes[place + 4 : place + 6])
+            return group << 16 | element, self._long(self._bytes, place + 4)[0], place + 8
         if vr in _SHORT_VRS:
-            return tag, self._short(self._bytes, place + 6)[0], place + 8
+            return group << 16 | element, short, place + 8
         if vr in _LONG_VRS:
-            return tag, self._long(self._bytes, place + 8)[0], place + 12
+            return group << 16 | element, self._long(self._bytes, place + 8)[0], place + 12
         raise _OutOfTheOrdinaryError
 
     def _after(self, start: int, length: int, depth: int) -> int:

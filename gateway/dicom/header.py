@@ -140,7 +140,8 @@ def _text_reader(values: Mapping[int, bytes], character_set: str) -> Callable[[i
     """Return a reader of text in the data set's own character set (PS3.5 section 6.1)."""
 
     def text(tag: int) -> str:
-        return printable(decoded(values.get(tag, b""), character_set))[:_LONGEST_TEXT]
+        value = values.get(tag)
+        return printable(decoded(value, character_set))[:_LONGEST_TEXT] if value else ""
 
     return text
 

@@ -170,7 +170,7 @@ class Connection:
 
     def _make_room(self, length: int) -> None:
         """Move what is not read yet to the front of a buffer that holds so many bytes."""
-        rest = bytes(memoryview(self._buffer)[self._start : self._end])
+        rest = self._buffer[self._start : self._end]
         if length > len(self._buffer):
             self._buffer = bytearray(length)
         self._buffer[: len(rest)] = rest

@@ -12,7 +12,13 @@ from typing import BinaryIO
 
 from gateway.dicom.part10 import FileMeta, file_header, read_file_meta, seek_data_set
 from gateway.errors import DataSetUnreadable, StoreFull
-from gateway.store.filesystem import begin_writeback, fsync_folder, store_errors, unlink
+from gateway.store.filesystem import (
+    begin_writeback,
+    fsync_folder,
+    store_error,
+    store_errors,
+    unlink,
+)
 from gateway.store.spool import Spool
 
 _GIGABYTE = 10**9
@@ -164,10 +170,12 @@ class SpooledObject:
             os.close(descriptor)
 
     def _append(self, content: bytes | memoryview) -> None:
-        with store_errors():
+        try:
             written = os.write(self._descriptor, content)
             while written < len(content):
                 written += os.write(self._descriptor, memoryview(content)[written:])
+        except OSError as error:
+            raise store_error(error) from error
 
 
 class ObjectStore:

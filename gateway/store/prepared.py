@@ -65,4 +65,4 @@ class _Compiled:
 
     def values(self, row: Mapping[str, object]) -> Any:
         merged = {**self.constants, **row}
-        return merged if self.order is None else tuple(merged[name] for name in self.order)
+        return merged if self.order is None else tuple(map(merged.__getitem__, self.order))
