@@ -61,7 +61,10 @@ def association(
             ae_title=node.ae_title,
             ext_neg=list(roles),
             tls_args=None if node.tls is None else (client_context(node.tls), node.host),
-            evt_handlers=[(evt.EVT_CONN_CLOSE, _end_waiting)],
+            evt_handlers=[
+                (evt.EVT_CONN_OPEN, _keep_responses),
+                (evt.EVT_CONN_CLOSE, _end_waiting),
+            ],
         )
     except OSError as error:
         raise PeerUnavailable(f"{peer_name(node)} cannot be found: {error.strerror}") from error
@@ -97,12 +100,35 @@ def _proposed(opened: Association) -> str:
     )
 
 
+class _Messages(queue.Queue[Any]):
+    """The messages of a peer; its responses are for the request that waits for them.
+
+    pynetdicom's own thread looks for requests without waiting. Where it does so while a request
+    of this side begins, it takes the response, and the request waits in vain until its timeout.
+    """
+
+    def get(self, block: bool = True, timeout: float | None = None) -> Any:
+        """Return the next message; without waiting, only where it is a request."""
+        if not block and self._has_response():
+            raise queue.Empty
+        return super().get(block, timeout)
+
+    def _has_response(self) -> bool:
+        with self.mutex:
+            first = self.queue[0][1] if self.queue else None
+        return getattr(first, "MessageIDBeingRespondedTo", None) is not None
+
+
 class _ClosedQueue(queue.Queue[Any]):
     """The messages of a connection that is closed: there is none, and no use in waiting."""
 
     def get(self, block: bool = True, timeout: float | None = None) -> tuple[None, None]:  # noqa: ARG002
         """Return at once."""
         return None, None
+
+
+def _keep_responses(event: Event) -> None:
+    event.assoc.dimse.msg_queue = _Messages()
 
 
 def _end_waiting(event: Event) -> None:

@@ -169,6 +169,7 @@ def test_folders_made_on_the_way_are_entered_durably(start_node: StartNode, tmp_
         assert any(at == parent and when > call.ended for at, when in synced), call
 
 
+@pytest.mark.alone
 def test_a_slow_disk_holds_up_nobody_who_asks_for_something_else(
     start_node: StartNode, tmp_path: Path
 ) -> None:

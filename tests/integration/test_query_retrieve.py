@@ -277,6 +277,7 @@ def test_a_long_move_tells_its_progress(archive: Archive) -> None:
     said = movescu(archive.port, STUDY_ROOT, *keys, destination="STORESCP")
     assert said.text.lower().count("0xff00") >= 2, said.text
     assert f"Remaining Suboperations       : {NUMBER + 2 - 5}" in said.text, said.text
+    assert final_status(said) == "0x0000", said.text
 
 
 @pytest.mark.parametrize(
