@@ -26,8 +26,8 @@ REVISION = "0001"
 class Database:
     """The index database of one node; safe to share between threads, not across a fork.
 
-    SQLite runs in write-ahead mode with synchronous=FULL, so that a commit that returned
-    outlives a power cut (https://www.sqlite.org/pragma.html#pragma_synchronous).
+    SQLite runs in write-ahead mode, and its log is fsynced before a transaction counts as
+    committed, so that it outlives a power cut.
     """
 
     def __init__(self, url: str) -> None:

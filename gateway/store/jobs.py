@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import Connection, RowMapping, func, select, update
+from sqlalchemy import Connection, RowMapping, Update, func, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from gateway.errors import NotFound
@@ -128,9 +128,23 @@ class JobIndex:
         values = {"state": JobState.RUNNING, "attempts": jobs.c.attempts + 1}
         return self.get(job_id) if self._move(job_id, OPEN_STATES, values) else None
 
-    def ended(self, job_id: str, state: JobState, *, error: str = "", **values: Any) -> None:
-        """Note how an attempt ended, with what it gave; a cancelled job stays cancelled."""
-        self._move(job_id, OPEN_STATES, {"state": state, "error": error, **values})
+    def ended(
+        self,
+        job_id: str,
+        state: JobState,
+        *,
+        error: str = "",
+        followed_by: Sequence[Job] = (),
+        **values: Any,
+    ) -> None:
+        """Note how an attempt ended, with what it gave; a cancelled job stays cancelled.
+
+        The jobs that follow are entered with it: its series is not done in between.
+        """
+        statement = _moving(job_id, OPEN_STATES, {"state": state, "error": error, **values})
+        with self._database.writing() as connection:
+            if connection.execute(statement).rowcount:
+                add_jobs(connection, followed_by)
 
     def retry(self, job_id: str) -> bool:
         """Queue an ended job again; return whether there was one to queue."""
@@ -174,13 +188,17 @@ class JobIndex:
             return {(action, state): n for action, state, n in connection.execute(statement)}
 
     def _move(self, job_id: str, states: Sequence[JobState], values: dict[str, Any]) -> bool:
-        statement = (
-            update(jobs)
-            .where(jobs.c.id == job_id, jobs.c.state.in_(states))
-            .values(updated_at=time.time(), **values)
-        )
         with self._database.writing() as connection:
-            return connection.execute(statement).rowcount == 1
+            return connection.execute(_moving(job_id, states, values)).rowcount == 1
+
+
+def _moving(job_id: str, states: Sequence[JobState], values: dict[str, Any]) -> Update:
+    """Change a job that is in one of these states."""
+    return (
+        update(jobs)
+        .where(jobs.c.id == job_id, jobs.c.state.in_(states))
+        .values(updated_at=time.time(), **values)
+    )
 
 
 def add_jobs(connection: Connection, new: Sequence[Job]) -> None:

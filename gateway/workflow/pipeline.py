@@ -164,6 +164,7 @@ class Pipeline(DBOSConfiguredInstance):
             job.id,
             attempt.state,
             error=attempt.error,
+            followed_by=deliveries_of(job) if attempt.state is JobState.DONE else (),
             results=list(attempt.results),
             segments=list(attempt.segments),
             timings_ms=dict(attempt.timings_ms),

@@ -4,6 +4,7 @@ import fcntl
 import os
 import sqlite3
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -82,13 +83,61 @@ def test_readers_see_one_state_of_the_index_while_others_write(store: NodeStore)
     assert store.counters.all() == {"a": 2}
 
 
-def test_a_commit_outlives_a_power_cut(tmp_path: Path) -> None:
+@pytest.fixture
+def index(tmp_path: Path) -> Iterator[Database]:
     database = Database(f"sqlite:///{tmp_path / 'index.sqlite'}")
+    database.upgrade()
+    yield database
+    database.close()
+
+
+def add(database: Database, name: str) -> None:
     with database.writing() as connection:
-        assert connection.execute(text("PRAGMA synchronous")).scalar() == 2
+        connection.execute(text("INSERT INTO counters VALUES (:name, 1)"), {"name": name})
+
+
+def test_transactions_are_whole_and_their_references_right(index: Database) -> None:
+    with index.writing() as connection:
+        assert connection.execute(text("PRAGMA synchronous")).scalar() == 1
         assert connection.execute(text("PRAGMA journal_mode")).scalar() == "wal"
         assert connection.execute(text("PRAGMA foreign_keys")).scalar() == 1
-    database.close()
+
+
+def test_a_commit_that_returned_outlives_a_power_cut(
+    index: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log = tmp_path / "index.sqlite-wal"
+    synced: list[tuple[str, bool]] = []
+    real = os.fdatasync
+
+    def recording(descriptor: int) -> None:
+        real(descriptor)
+        synced.append((os.readlink(f"/proc/self/fd/{descriptor}"), b"durable" in log.read_bytes()))
+
+    monkeypatch.setattr(os, "fdatasync", recording)
+
+    add(index, "durable")
+
+    assert synced == [(str(log), True)]
+
+
+def test_a_commit_that_the_disk_did_not_take_is_none(
+    index: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def failing(_: int) -> None:
+        raise OSError(5, "Input/output error")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fdatasync", failing)
+        with pytest.raises(StoreUnavailable, match="did not become durable: Input/output error"):
+            add(index, "lost")
+    add(index, "kept")
+
+
+def test_a_log_that_somebody_deleted_is_told(index: Database, tmp_path: Path) -> None:
+    (tmp_path / "index.sqlite-wal").unlink()
+    with pytest.raises(StoreUnavailable, match="its write-ahead log was deleted"):
+        add(index, "lost")
 
 
 def test_an_unreachable_database_is_worth_another_attempt(tmp_path: Path) -> None:

@@ -87,6 +87,27 @@ def test_an_end_keeps_what_the_attempt_gave(store: NodeStore) -> None:
     assert found.timings_ms == {"infer": 2.5}
 
 
+def test_what_follows_a_job_is_there_when_it_has_ended(store: NodeStore) -> None:
+    """Else its series is done for a moment, and whoever waits for that looks too early."""
+    brought_to(store, JobState.RUNNING)
+
+    store.jobs.ended("a", JobState.DONE, followed_by=[job("b", JobAction.DELIVER)])
+
+    assert store.jobs.get("b").state is JobState.QUEUED
+    store.jobs.started("b")
+    store.jobs.ended("a", JobState.DONE, followed_by=[job("b", JobAction.DELIVER)])
+    assert store.jobs.get("b").state is JobState.RUNNING
+
+
+def test_nothing_follows_a_cancelled_job(store: NodeStore) -> None:
+    brought_to(store, JobState.RUNNING)
+    store.jobs.cancel("a")
+
+    store.jobs.ended("a", JobState.DONE, followed_by=[job("b", JobAction.DELIVER)])
+
+    assert [one.id for one in store.jobs.all()] == ["a"]
+
+
 @pytest.mark.parametrize("state", ENDED)
 def test_what_has_ended_does_not_end_otherwise(store: NodeStore, state: JobState) -> None:
     brought_to(store, state)
