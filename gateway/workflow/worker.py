@@ -18,6 +18,7 @@ from gateway.store import NodeStore, open_store
 from gateway.store.heartbeat import Identity, Lifetime
 from gateway.version import WORKFLOW_VERSION
 from gateway.workflow.backoff import Backoff
+from gateway.workflow.clock import engine_arguments
 from gateway.workflow.completion import CompletionWatch
 from gateway.workflow.delivery import Deliverer
 from gateway.workflow.pipeline import Pipeline, register_queues
@@ -99,6 +100,7 @@ def _launch(settings: Settings, waiting_nodes: Iterable[str]) -> None:
         config=DBOSConfig(
             name="gateway",
             system_database_url=settings.workflow_url,
+            db_engine_kwargs=engine_arguments(settings.workflow_url),
             application_version=WORKFLOW_VERSION,
             executor_id="worker",
             # JSON, so that nothing in the workflow database is ever unpickled.
