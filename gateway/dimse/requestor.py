@@ -1,6 +1,7 @@
 """Associations that the node opens: one way to reach a peer, and to tell why it did not work."""
 
 import queue
+import socket
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -62,7 +63,7 @@ def association(
             ext_neg=list(roles),
             tls_args=None if node.tls is None else (client_context(node.tls), node.host),
             evt_handlers=[
-                (evt.EVT_CONN_OPEN, _keep_responses),
+                (evt.EVT_CONN_OPEN, _prepare),
                 (evt.EVT_CONN_CLOSE, _end_waiting),
             ],
         )
@@ -127,8 +128,16 @@ class _ClosedQueue(queue.Queue[Any]):
         return None, None
 
 
-def _keep_responses(event: Event) -> None:
+def _prepare(event: Event) -> None:
+    """Make a new connection fit for requests that follow each other.
+
+    A data set is sent after its command, and would else wait for the acknowledgement of that:
+    40 ms for every small instance.
+    """
     event.assoc.dimse.msg_queue = _Messages()
+    connection = event.assoc.dul.socket
+    if connection is not None and connection.socket is not None:
+        connection.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
 
 def _end_waiting(event: Event) -> None:

@@ -64,6 +64,7 @@ class Writer:
                 driver.rollback()
                 raise
             log = self._log = self._log or WriteAheadLog(f"{self._engine.url.database}-wal")
+            log.await_sync()
         log.sync()
 
     def close(self) -> None:
@@ -115,12 +116,19 @@ class WriteAheadLog:
     """SQLite's log of what is committed, which stays as long as somebody has the index open."""
 
     def __init__(self, path: str) -> None:
+        self._changed = threading.Condition()
+        self._awaited = 0
         try:
             self._descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
         except OSError as error:
             raise StoreUnavailable(
                 "the index has no write-ahead log; is node.data_dir on a local file system?"
             ) from error
+
+    def await_sync(self) -> None:
+        """Keep the file open until the `sync` of what is committed by now."""
+        with self._changed:
+            self._awaited += 1
 
     def sync(self) -> None:
         """Make the log durable; threads do so beside each other.
@@ -134,9 +142,15 @@ class WriteAheadLog:
             os.fdatasync(self._descriptor)
         except OSError as error:
             raise StoreUnavailable(f"the index did not become durable: {error.strerror}") from error
+        finally:
+            with self._changed:
+                self._awaited -= 1
+                self._changed.notify_all()
 
     def close(self) -> None:
-        """Close the file."""
+        """Close the file once nobody waits for it."""
+        with self._changed:
+            self._changed.wait_for(lambda: not self._awaited)
         os.close(self._descriptor)
 
 

@@ -140,9 +140,9 @@ def settled(node: Node, uids: set[str]) -> list[dict[str, Any]]:
         states = {one["series_instance_uid"]: one["state"] for one in node.series()}
         return all(states.get(uid) in ENDED for uid in uids)
 
-    wait_until(
-        all_ended, "every series ended", 300, 1, lambda: f"{node.series()}\n{node.log()[-9000:]}"
-    )
+    # The PACS of this test takes one association at a time.
+    seconds = 300 + 5 * len(uids)
+    wait_until(all_ended, "every series ended", seconds, 1, lambda: node.log()[-9000:])
     return shown(node, sorted(uids))
 
 

@@ -1,5 +1,6 @@
 """Associations that the node opens: a response is for the request that waits for it."""
 
+import socket
 import time
 from collections.abc import Iterator
 
@@ -46,3 +47,12 @@ def test_a_request_of_the_peer_is_not_left_lying(opened: Association) -> None:
 
 def test_a_request_is_answered(opened: Association) -> None:
     assert opened.send_c_echo().Status == 0x0000
+
+
+def test_a_data_set_does_not_wait_for_the_acknowledgement_of_its_command(
+    opened: Association,
+) -> None:
+    assert opened.dul.socket is not None
+    connection = opened.dul.socket.socket
+    assert connection is not None
+    assert connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
