@@ -290,11 +290,16 @@ class ObjectStore:
                 yield _leftover(path)
 
     def restore(self, leftover: "Leftover") -> None:
-        """Give an object its name in objects/ again, if it lost it, and make that durable."""
+        """Give an object its name in objects/ again, if it lost it, and make that durable.
+
+        Raises:
+            StoreFull, StoreUnavailable: the file system took no more.
+        """
         target = self.path(str(leftover.key))
-        with suppress(FileExistsError):
-            os.link(leftover.path, target)
-        fsync_folder(target.parent)
+        with store_errors():
+            with suppress(FileExistsError):
+                os.link(leftover.path, target)
+            fsync_folder(target.parent)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

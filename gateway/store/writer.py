@@ -53,6 +53,8 @@ class Writer:
         with self._turn():
             connection = self._connected()
             driver = connection.connection
+            if self._log is not None and self._log.is_doubtful:
+                self._renew(self._log)
             driver.cursor().execute("BEGIN IMMEDIATE")
             try:
                 yield connection
@@ -64,8 +66,8 @@ class Writer:
                 driver.rollback()
                 raise
             log = self._log = self._log or WriteAheadLog(f"{self._engine.url.database}-wal")
-            log.await_sync()
-        log.sync()
+            failures = log.await_sync()
+        log.sync(failures)
 
     def close(self) -> None:
         """Close the connection."""
@@ -79,10 +81,17 @@ class Writer:
 
     def _connected(self) -> Connection:
         if self._connection is None:
-            connection = self._engine.connect()
-            connection.connection.cursor().execute("PRAGMA synchronous=NORMAL")
-            self._connection = connection
+            self._connection = self._engine.connect()
         return self._connection
+
+    def _renew(self, log: "WriteAheadLog") -> None:
+        """Move everything into the database, and so to the disk, where the log's fsync failed."""
+        cursor = self._connected().connection.cursor()
+        cursor.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        is_busy, *_ = cursor.fetchone() or (1,)
+        if is_busy:
+            raise StoreUnavailable("the index is not durable since the disk failed, and is in use")
+        log.is_doubtful = False
 
     @contextmanager
     def _turn(self) -> Iterator[None]:
@@ -113,11 +122,17 @@ class Writer:
 
 
 class WriteAheadLog:
-    """SQLite's log of what is committed, which stays as long as somebody has the index open."""
+    """SQLite's log of what is committed, which stays as long as somebody has the index open.
+
+    Once an fsync failed, the next ones tell nothing of what that one lost: Linux reports an error
+    once (fsync(2)). The log is doubtful then, until all of it is in the database.
+    """
 
     def __init__(self, path: str) -> None:
         self._changed = threading.Condition()
         self._awaited = 0
+        self._failures = 0
+        self.is_doubtful = False
         try:
             self._descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
         except OSError as error:
@@ -125,13 +140,14 @@ class WriteAheadLog:
                 "the index has no write-ahead log; is node.data_dir on a local file system?"
             ) from error
 
-    def await_sync(self) -> None:
-        """Keep the file open until the `sync` of what is committed by now."""
+    def await_sync(self) -> int:
+        """Keep the file open for the `sync` of what is committed by now; return what it needs."""
         with self._changed:
             self._awaited += 1
+            return self._failures
 
-    def sync(self) -> None:
-        """Make the log durable; threads do so beside each other.
+    def sync(self, failures: int) -> None:
+        """Make the log durable; threads do so beside each other, and fail together.
 
         Raises:
             StoreUnavailable: the disk did not take it, or somebody deleted it.
@@ -140,7 +156,11 @@ class WriteAheadLog:
             if not os.fstat(self._descriptor).st_nlink:
                 raise OSError(errno.ESTALE, "its write-ahead log was deleted")
             os.fdatasync(self._descriptor)
+            if self._failures != failures:
+                raise OSError(errno.EIO, os.strerror(errno.EIO))
         except OSError as error:
+            self._failures += 1
+            self.is_doubtful = True
             raise StoreUnavailable(f"the index did not become durable: {error.strerror}") from error
         finally:
             with self._changed:

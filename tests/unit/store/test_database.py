@@ -16,6 +16,7 @@ from gateway.settings import Settings
 from gateway.store import NodeStore
 from gateway.store.database import REVISION, Database
 from gateway.store.schema import metadata
+from gateway.store.writer import WriteAheadLog
 
 
 def test_an_upgrade_makes_exactly_the_tables_of_the_schema(node_settings: Settings) -> None:
@@ -121,17 +122,46 @@ def test_a_commit_that_returned_outlives_a_power_cut(
     assert synced == [(str(log), True)]
 
 
-def test_a_commit_that_the_disk_did_not_take_is_none(
-    index: Database, monkeypatch: pytest.MonkeyPatch
+def test_a_commit_that_the_disk_did_not_take_is_none_until_all_is_written_anew(
+    index: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """The system reports a failed fsync once; the next one says nothing of what was lost."""
+
     def failing(_: int) -> None:
         raise OSError(5, "Input/output error")
 
     with monkeypatch.context() as patch:
         patch.setattr(os, "fdatasync", failing)
         with pytest.raises(StoreUnavailable, match="did not become durable: Input/output error"):
-            add(index, "lost")
+            add(index, "doubtful")
+    assert b"doubtful" not in (tmp_path / "index.sqlite").read_bytes()
+
     add(index, "kept")
+
+    assert b"doubtful" in (tmp_path / "index.sqlite").read_bytes()
+
+
+def test_writers_whose_fsyncs_meet_a_failed_one_fail_with_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "log").touch()
+    log = WriteAheadLog(str(tmp_path / "log"))
+    results = iter([OSError(5, "Input/output error"), None, None])
+
+    def fails_once(_: int) -> None:
+        result = next(results)
+        if result is not None:
+            raise result
+
+    monkeypatch.setattr(os, "fdatasync", fails_once)
+    before = [log.await_sync(), log.await_sync()]
+    for failures in before:
+        with pytest.raises(StoreUnavailable, match="did not become durable"):
+            log.sync(failures)
+    assert log.is_doubtful
+
+    log.sync(log.await_sync())
+    log.close()
 
 
 def test_a_log_that_somebody_deleted_is_told(index: Database, tmp_path: Path) -> None:
