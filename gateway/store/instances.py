@@ -8,6 +8,7 @@ from enum import StrEnum
 from sqlalchemy import (
     Connection,
     RowMapping,
+    Select,
     bindparam,
     delete,
     exists,
@@ -23,10 +24,10 @@ from gateway.store.collection import enter_series, enter_studies, note_arrivals,
 from gateway.store.counters import count
 from gateway.store.database import Database
 from gateway.store.grouping import GroupCommit
-from gateway.store.objects import StoredObject
 from gateway.store.origin import RESULT, Origin
 from gateway.store.prepared import Prepared
 from gateway.store.schema import arrivals, associations, instances, series
+from gateway.store.stored_object import StoredObject
 
 _LARGEST_GROUP = 256
 _UNLIMITED = 1 << 30
@@ -78,6 +79,7 @@ class _Arrival:
     stored: StoredObject
     transfer_syntax_uid: str
     origin: Origin
+    is_durable: bool
 
     @property
     def names(self) -> tuple[str, str]:
@@ -99,20 +101,33 @@ class InstanceIndex:
         self._begun: set[Way] = set()
 
     def record(
-        self, header: InstanceHeader, stored: StoredObject, ts: str, origin: Origin
+        self,
+        header: InstanceHeader,
+        stored: StoredObject,
+        ts: str,
+        origin: Origin,
+        *,
+        is_durable: bool = True,
     ) -> Receipt:
         """Enter one instance whose file is already durable; return what it was.
 
         ``ts`` is its Transfer Syntax UID. When this returns, the instance is committed,
-        together with what other threads brought meanwhile. A new or conflicting instance
-        re-opens its series.
+        together with what other threads brought meanwhile; durably so, unless a start would
+        enter it again. A new or conflicting instance re-opens its series.
         """
-        arrival = _Arrival(header=header, stored=stored, transfer_syntax_uid=ts, origin=origin)
+        arrival = _Arrival(
+            header=header,
+            stored=stored,
+            transfer_syntax_uid=ts,
+            origin=origin,
+            is_durable=is_durable,
+        )
         return self._group.submit(arrival)
 
     def _commit(self, arrivals: Sequence[_Arrival]) -> list[Receipt]:
         now = time.time()
-        with self._database.writing() as connection:
+        is_durable = any(one.is_durable for one in arrivals)
+        with self._database.writing(is_durable=is_durable) as connection:
             _one_at_a_time(connection, {name for one in arrivals for name in one.names})
             receipts = _receipts(connection, arrivals)
             fresh = [
@@ -152,12 +167,16 @@ class InstanceIndex:
         with self._database.reading() as connection:
             return tuple(instance_of(row) for row in connection.execute(statement).mappings())
 
+    def has(self, object_key: str) -> bool:
+        """Tell whether an instance has this content."""
+        with self._database.reading() as connection:
+            return bool(connection.execute(_is_known(object_key)).scalar())
+
     def unless_known(self, object_key: str, act: Callable[[], object]) -> bool:
         """Act where no instance has this content, while none can get it; return whether it did."""
-        statement = select(exists().where(instances.c.object_key == object_key))
         with self._database.writing() as connection:
             _one_at_a_time(connection, {object_key})
-            if connection.execute(statement).scalar():
+            if connection.execute(_is_known(object_key)).scalar():
                 return False
             act()
             return True
@@ -193,7 +212,8 @@ class AssociationIndex:
         Raises:
             TooManyAssociations: one more than ``most``, or than ``most_of_peer``.
         """
-        with self._database.writing() as connection:
+        # A power cut ends all associations, so that this need not outlive one.
+        with self._database.writing(is_durable=False) as connection:
             mine = _open_ones(connection, origin.calling_ae, host)
             if mine[1] >= most_of_peer:
                 raise TooManyAssociations(f"the peer has {mine[1]} associations open already")
@@ -251,6 +271,10 @@ def _close(connection: Connection, ids: list[str], ended: str) -> None:
     connection.execute(
         update(series).where(series.c.series_instance_uid.in_(touched)).values(last_activity_at=now)
     )
+
+
+def _is_known(object_key: str) -> Select[tuple[bool]]:
+    return select(exists().where(instances.c.object_key == object_key))
 
 
 def _begin(connection: Connection, arrivals: Sequence[_Arrival], now: float) -> None:

@@ -15,6 +15,7 @@ from gateway.errors import (
 )
 from gateway.store.counters import Counters
 from gateway.store.instances import InstanceIndex, Receipt
+from gateway.store.leftover import LeftObject, Leftover
 from gateway.store.objects import ObjectStore, SpooledObject
 from gateway.store.origin import Origin
 from gateway.store.quarantine import Quarantine
@@ -99,7 +100,7 @@ class Intake:
             StoreUnavailable: the file system took no file.
         """
         self._objects.require_space()
-        return Reception(self, announced, origin, self._spool(announced))
+        return Reception(self, announced, origin, self._spool(announced, origin))
 
     def keep(self, offer: Offer, origin: Origin) -> Receipt:
         """Keep a whole instance, as `Reception.keep` does.
@@ -122,7 +123,7 @@ class Intake:
     def keep_known(self, offer: Offer, header: InstanceHeader, origin: Origin) -> Receipt:
         """Keep an instance whose header is known; results may use the reserve."""
         announced = _announcement(offer)
-        spooled = self._spool(announced, uses_reserve=True)
+        spooled = self._spool(announced, origin, uses_reserve=True)
         try:
             spooled.write(offer.data_set)
             return self._record(header, announced, origin, spooled)
@@ -135,14 +136,33 @@ class Intake:
         header = self._admitted(announced, origin, spooled)
         return self._record(header, announced, origin, spooled)
 
+    def recover(self, leftover: Leftover, content: LeftObject, origin: Origin) -> bool:
+        """Enter what a start found whole and without a row; tell whether it was understood."""
+        meta = content.meta
+        announced = Announcement(
+            transfer_syntax_uid=meta.transfer_syntax_uid,
+            sop_class_uid=meta.sop_class_uid,
+            sop_instance_uid=meta.sop_instance_uid,
+        )
+        try:
+            header = _checked_header(announced, leftover)
+        except (DataSetUnreadable, InstanceMismatch):
+            return False
+        self._index.record(header, content.stored, meta.transfer_syntax_uid, origin)
+        _log.info("instance_recovered", sop_instance_uid=header.sop_instance_uid)
+        return True
+
     def count_full(self) -> None:
         """Count an instance that was refused for want of space."""
         # The index may stand on the very disk that is full.
         with suppress(StoreUnavailable):
             self._counters.add("refused_store_full")
 
-    def _spool(self, announced: Announcement, *, uses_reserve: bool = False) -> SpooledObject:
+    def _spool(
+        self, announced: Announcement, origin: Origin, *, uses_reserve: bool = False
+    ) -> SpooledObject:
         return self._objects.spool(
+            origin=origin,
             sop_class_uid=announced.sop_class_uid,
             sop_instance_uid=announced.sop_instance_uid,
             transfer_syntax_uid=announced.transfer_syntax_uid,
@@ -170,7 +190,13 @@ class Intake:
     ) -> Receipt:
         stored = spooled.publish()
         try:
-            receipt = self._index.record(header, stored, announced.transfer_syntax_uid, origin)
+            receipt = self._index.record(
+                header,
+                stored,
+                announced.transfer_syntax_uid,
+                origin,
+                is_durable=not spooled.is_sealed,
+            )
         except GatewayError:
             spooled.leave()
             raise
@@ -214,7 +240,7 @@ def _announcement(offer: Offer) -> Announcement:
     )
 
 
-def _checked_header(announced: Announcement, spooled: SpooledObject) -> InstanceHeader:
+def _checked_header(announced: Announcement, spooled: SpooledObject | Leftover) -> InstanceHeader:
     header = _read_header(announced, spooled)
     if header.sop_instance_uid != announced.sop_instance_uid:
         raise InstanceMismatch("SOP Instance UID of command and data set differ")
@@ -223,7 +249,7 @@ def _checked_header(announced: Announcement, spooled: SpooledObject) -> Instance
     return header
 
 
-def _read_header(announced: Announcement, spooled: SpooledObject) -> InstanceHeader:
+def _read_header(announced: Announcement, spooled: SpooledObject | Leftover) -> InstanceHeader:
     """Read the header from the bytes at hand, or from the file where it is longer than those."""
 
     def read(content: bytes) -> InstanceHeader:

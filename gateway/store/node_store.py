@@ -10,10 +10,12 @@ from gateway.store.database import Database
 from gateway.store.instances import AssociationIndex, InstanceIndex
 from gateway.store.intake import Intake
 from gateway.store.jobs import JobIndex
-from gateway.store.objects import Leftover, ObjectStore
+from gateway.store.leftover import LeftObject, Leftover
+from gateway.store.objects import ObjectStore
 from gateway.store.processes import ProcessIndex
 from gateway.store.quarantine import Quarantine
 from gateway.store.series import SeriesIndex
+from gateway.store.spool import Ahead
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -31,27 +33,38 @@ class NodeStore:
     processes: ProcessIndex
 
     def reconcile(self, process: str | None = None, besides: Collection[str] = ()) -> int:
-        """Clear what a killed process left; return how many instances were not acknowledged.
+        """Settle what a killed process left; return how many instances were not acknowledged.
 
         Half-written files go, and whole ones that the index never heard of. Those that it knows
-        keep their place in objects/, or get it back. Without a name, what any process left but
-        those ``besides``, which run.
+        keep their place in objects/, or get it back. Those that are sealed may have been
+        acknowledged: where a power cut took their rows, they are entered again. Without a name,
+        what any process left but those ``besides``, which run.
         """
         number = 0
+        settled = []
         for leftover in self.objects.leftovers(process, besides):
-            if self._is_known(leftover):
-                self.objects.restore(leftover)
-            elif leftover.size_bytes:
-                number += 1
-            leftover.path.unlink()
+            if not (leftover.content and self._is_kept(leftover, leftover.content)):
+                number += leftover.file_bytes > 0
+            settled.append(leftover.path)
+        if settled:
+            self.database.sync()
+        for path in settled:
+            path.unlink()
         return number
 
-    def _is_known(self, leftover: Leftover) -> bool:
-        """Tell whether the index knows a content; where it does not, no object has it either."""
-        if leftover.key is None:
-            return False
-        discard = partial(self.objects.discard, leftover.key)
-        return not self.instances.unless_known(leftover.key, discard)
+    def _is_kept(self, leftover: Leftover, content: LeftObject) -> bool:
+        """Keep a content that may have been acknowledged; tell whether it was one."""
+        key = content.stored.key
+        if content.origin is None:
+            # Where the index does not know it, no object has it either.
+            if self.instances.unless_known(key, partial(self.objects.discard, key)):
+                return False
+            self.objects.restore(leftover.path, key)
+            return True
+        self.objects.restore(leftover.path, key)
+        if not self.instances.has(key):
+            return self.intake.recover(leftover, content, content.origin)
+        return True
 
     def close(self) -> None:
         """Close the index's connections, and leave nothing half-done under spool/."""
@@ -66,10 +79,13 @@ def open_store(settings: Settings, process: str = "node", *, ahead: int = 0) -> 
     `Database.upgrade` makes it current; `gateway serve` does that before anything else.
     """
     data_dir = settings.node.data_dir
-    objects = ObjectStore(
-        data_dir, reserve_gb=settings.node.reserve_gb, process=process, ahead=ahead
-    )
     database = Database(settings.index_url)
+    objects = ObjectStore(
+        data_dir,
+        reserve_gb=settings.node.reserve_gb,
+        process=process,
+        ahead=Ahead(names=ahead, sync_index=database.sync) if ahead else None,
+    )
     instances = InstanceIndex(database)
     counters = Counters(database)
     return NodeStore(

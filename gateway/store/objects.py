@@ -5,13 +5,12 @@ import os
 import shutil
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from io import BufferedReader
 from pathlib import Path
 from typing import BinaryIO
 
-from gateway.dicom.part10 import FileMeta, file_header, read_file_meta, seek_data_set
-from gateway.errors import DataSetUnreadable, StoreFull
+from gateway.dicom.part10 import FileMeta, seek_data_set
+from gateway.errors import StoreFull
 from gateway.store.filesystem import (
     begin_writeback,
     fsync_folder,
@@ -19,27 +18,17 @@ from gateway.store.filesystem import (
     store_errors,
     unlink,
 )
-from gateway.store.spool import Spool
+from gateway.store.leftover import LARGEST_LINGERING_BYTES, Leftover, read_leftover
+from gateway.store.origin import Origin
+from gateway.store.seal import header_to_seal, sealed
+from gateway.store.spool import Ahead, Spool
+from gateway.store.stored_object import StoredObject, stored_object
 
 _GIGABYTE = 10**9
 _HEAD_BYTES = 1 << 16
 _CHECK_SPACE_EVERY_BYTES = 1 << 24
 _FLUSH_EVERY_BYTES = 1 << 18
-_LARGEST_LINGERING_BYTES = 1 << 22
-"""A file up to this size may be known by its name under spool/ alone."""
 _FOLDERS = 256
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class StoredObject:
-    """A Part 10 file in the object store."""
-
-    key: str
-    """SHA-256 over instance, transfer syntax and data set: equal instances share one file."""
-    sha256: str
-    """SHA-256 over the data set's bytes as received."""
-    size_bytes: int
-    """Length of the data set as received."""
 
 
 class SpooledObject:
@@ -50,7 +39,13 @@ class SpooledObject:
     """
 
     def __init__(
-        self, store: "ObjectStore", spool: Spool, meta: FileMeta, *, uses_reserve: bool
+        self,
+        store: "ObjectStore",
+        spool: Spool,
+        meta: FileMeta,
+        origin: Origin,
+        *,
+        uses_reserve: bool,
     ) -> None:
         self._store = store
         self._spool = spool
@@ -58,20 +53,15 @@ class SpooledObject:
         self._uses_reserve = uses_reserve
         self._digest = hashlib.sha256()
         self._flushed_bytes = 0
-        self._header = file_header(
-            meta.sop_class_uid, meta.sop_instance_uid, meta.transfer_syntax_uid
-        )
+        self._header = header_to_seal(meta, origin)
         self._next_check_bytes = _CHECK_SPACE_EVERY_BYTES
         self._identity: StoredObject | None = None
         self._is_published = False
         self.size_bytes = 0
         self._head = bytearray()
         self._path, self._descriptor = spool.take()
-        try:
-            self._append(self._header)
-        except BaseException:
-            self.discard()
-            raise
+        # The header comes last: it is sealed with the digest of what follows it.
+        os.lseek(self._descriptor, len(self._header), os.SEEK_SET)
 
     @property
     def head(self) -> bytes:
@@ -116,17 +106,15 @@ class SpooledObject:
     def identify(self) -> StoredObject:
         """Return what it is, once all of it is written."""
         if self._identity is None:
-            sha256 = self._digest.hexdigest()
-            key = object_key(self._meta, sha256)
-            self._identity = StoredObject(key=key, sha256=sha256, size_bytes=self.size_bytes)
+            self._identity = stored_object(self._meta, self._digest.hexdigest(), self.size_bytes)
         return self._identity
 
     def publish(self) -> StoredObject:
         """Make the file durable under its digest; the same bytes again are kept once.
 
         The data is on the disk before the file has its name in objects/. That name is durable
-        before this returns, or the one under spool/ is, which stays until the other is: after a
-        crash it also tells which objects may be without a row in the index.
+        before this returns, or the file `is_sealed`: its name under spool/ is durable, and stays
+        until the other one and the row in the index are durable too, which `settle` sees to.
 
         Raises:
             StoreFull, StoreUnavailable: the file system took no more.
@@ -134,26 +122,34 @@ class SpooledObject:
         stored = self.identify()
         target = self._store.file(stored.key)
         with store_errors():
+            self._write_header()
             os.fdatasync(self._descriptor)
             with suppress(FileExistsError):
                 os.link(self._path, target)
-            if not self._settles_later:
+            if not self.is_sealed:
                 # Where it was there: whoever named it may not have reached this fsync yet.
                 fsync_folder(os.path.dirname(target))
         self._is_published = True
         return stored
 
     @property
-    def _settles_later(self) -> bool:
-        """Whether the name under spool/ may stay a while: a start reads all that is there."""
+    def is_sealed(self) -> bool:
+        """Whether a start can enter it into the index again, from its file under spool/ alone.
+
+        Large ones are not: a start reads all that is there.
+        """
         file_bytes = len(self._header) + self.size_bytes
-        return self._spool.makes_durable_names and file_bytes <= _LARGEST_LINGERING_BYTES
+        return self._spool.makes_durable_names and file_bytes <= LARGEST_LINGERING_BYTES
+
+    def _write_header(self) -> None:
+        header = sealed(self._header, self._digest.digest()) if self.is_sealed else self._header
+        os.pwrite(self._descriptor, header, 0)
 
     def discard(self) -> None:
         """Delete the file under spool/; what was published stays."""
         if self._descriptor >= 0:
             self._close()
-            if self._is_published and self._settles_later:
+            if self._is_published and self.is_sealed:
                 target = self._store.file(self.identify().key)
                 self._spool.let_go(self._path, os.path.dirname(target))
             else:
@@ -188,13 +184,18 @@ class ObjectStore:
     """
 
     def __init__(
-        self, root: Path, *, reserve_gb: float, process: str = "node", ahead: int = 0
+        self,
+        root: Path,
+        *,
+        reserve_gb: float,
+        process: str = "node",
+        ahead: Ahead | None = None,
     ) -> None:
         self._objects = root / "objects"
         self._spools = root / "spool"
         self._reserve_bytes = round(reserve_gb * _GIGABYTE)
         self._make_folders()
-        self._spool = Spool(self._spools / process, ahead=ahead)
+        self._spool = Spool(self._spools / process, ahead)
 
     def _make_folders(self) -> None:
         if not (self._objects / f"{_FOLDERS - 1:02x}").exists():
@@ -204,7 +205,7 @@ class ObjectStore:
             fsync_folder(self._objects.parent)
 
     def settle(self) -> None:
-        """Clear spool/ of what has its durable name in objects/.
+        """Clear spool/ of what has its durable name in objects/, and its durable row.
 
         Raises:
             StoreFull, StoreUnavailable: the file system failed; it waits for the next time.
@@ -240,6 +241,7 @@ class ObjectStore:
         sop_class_uid: str,
         sop_instance_uid: str,
         transfer_syntax_uid: str,
+        origin: Origin,
         uses_reserve: bool = False,
     ) -> SpooledObject:
         """Open a file for an instance that is about to arrive.
@@ -252,7 +254,7 @@ class ObjectStore:
             sop_instance_uid=sop_instance_uid,
             transfer_syntax_uid=transfer_syntax_uid,
         )
-        return SpooledObject(self, self._spool, meta, uses_reserve=uses_reserve)
+        return SpooledObject(self, self._spool, meta, origin, uses_reserve=uses_reserve)
 
     def path(self, key: str) -> Path:
         """Return where the object of this key is or would be."""
@@ -279,62 +281,30 @@ class ObjectStore:
 
     def leftovers(
         self, process: str | None = None, besides: Collection[str] = ()
-    ) -> Iterator["Leftover"]:
-        """Give what a killed process left under spool/.
+    ) -> Iterator[Leftover]:
+        """Give what a killed process left under spool/, in the order in which it was written.
 
         Without a name, what any process left but those ``besides``, which run.
         """
         folder = self._spools if process is None else self._spools / process
-        for path in sorted(path for path in folder.rglob("*") if path.is_file()):
+        paths = [path for path in folder.rglob("*") if path.is_file()]
+        for path in sorted(paths, key=_written):
             if path.parent.name not in besides:
-                yield _leftover(path)
+                yield read_leftover(path)
 
-    def restore(self, leftover: "Leftover") -> None:
-        """Give an object its name in objects/ again, if it lost it, and make that durable.
+    def restore(self, path: Path, key: str) -> None:
+        """Give a file under spool/ the name of its object again, if it lost it, durably.
 
         Raises:
             StoreFull, StoreUnavailable: the file system took no more.
         """
-        target = self.path(str(leftover.key))
+        target = self.path(key)
         with store_errors():
             with suppress(FileExistsError):
-                os.link(leftover.path, target)
+                os.link(path, target)
             fsync_folder(target.parent)
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Leftover:
-    """A file that a killed process left under spool/."""
-
-    path: Path
-    key: str | None
-    """The key of its content, where it may be an object that the index knows."""
-    size_bytes: int
-
-
-def _leftover(path: Path) -> Leftover:
-    """Read what a file is.
-
-    A large one was published before it was answered: without a second name it was not.
-    """
-    status = path.stat()
-    may_be_known = status.st_nlink > 1 or 0 < status.st_size <= _LARGEST_LINGERING_BYTES
-    key = _key_of(path) if may_be_known else None
-    return Leftover(path=path, key=key, size_bytes=status.st_size)
-
-
-def object_key(meta: FileMeta, sha256: str) -> str:
-    """Name a file's content, header included, so that one file never stands for two."""
-    name = f"{meta.sop_instance_uid}\n{meta.transfer_syntax_uid}\n{sha256}"
-    return hashlib.sha256(name.encode()).hexdigest()
-
-
-def _key_of(path: Path) -> str | None:
-    """Return the key of a file of the store, or nothing where it ends before its data set."""
-    with path.open("rb") as file:
-        try:
-            meta = read_file_meta(file)
-        except DataSetUnreadable:
-            return None
-        sha256 = hashlib.file_digest(file, "sha256").hexdigest()
-    return object_key(meta, sha256)
+def _written(path: Path) -> tuple[int, int, str]:
+    """Return what orders files by their last change; those of one tick by their numbers."""
+    return path.stat().st_mtime_ns, len(path.name), path.name

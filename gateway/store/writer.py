@@ -42,8 +42,11 @@ class Writer:
         self._log: WriteAheadLog | None = None
 
     @contextmanager
-    def transaction(self) -> Iterator[Connection]:
-        """Give the connection inside a transaction, committed durably when the block ends.
+    def transaction(self, *, is_durable: bool = True) -> Iterator[Connection]:
+        """Give the connection inside a transaction, committed when the block ends.
+
+        With ``is_durable`` it then outlives a power cut, as do all before it; otherwise it
+        outlives the process only.
 
         Raises:
             StoreUnavailable: another writer takes too long, it may have been stopped; or the disk
@@ -65,6 +68,8 @@ class Writer:
                 connection.rollback()
                 driver.rollback()
                 raise
+            if not is_durable:
+                return
             log = self._log = self._log or WriteAheadLog(f"{self._engine.url.database}-wal")
             failures = log.await_sync()
         log.sync(failures)

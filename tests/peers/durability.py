@@ -22,8 +22,11 @@ def faults(calls: Sequence[Call], sop_instance_uid: str, path: Path, index_log: 
 
     ``path`` is where the instance's object is, ``index_log`` the index's write-ahead log. Wanted:
     bytes fsynced, then named, then the folder fsynced, then the row written to the log and the log
-    fsynced, and only then the response. In place of the object's folder, that of the name under
-    which it was written may be fsynced, where this name stays until the object's is durable too.
+    fsynced, and only then the response.
+
+    In place of folder and log, the folder of the name under which the instance was written may be
+    fsynced, where this name stays until both are: a start makes the others from it, given that
+    the header was fsynced with the bytes.
     """
     uid = sop_instance_uid.encode()
     answered = _first(_answers(calls, uid))
@@ -32,26 +35,45 @@ def faults(calls: Sequence[Call], sop_instance_uid: str, path: Path, index_log: 
     named = _last(c for c in _naming(calls, path) if c.ended < answered.begun)
     if named is None:
         return ["the object had no name when the instance was answered"]
-    entered = _entered(calls, named, path)
     recorded = _first(c for c in _written(calls, index_log) if uid in c.content)
+    in_place = _synced(calls, path.parent, after=named.ended)
+    indexed = _synced(calls, index_log, after=recorded.ended) if recorded else None
+    written_at = _entered_before(calls, named, in_place, indexed)
+    entered = _earlier(in_place, written_at)
     return [
         *_unsafe_bytes(calls, named),
         *_unless(_is_before(entered, answered), "the folder was not fsynced before the answer"),
         *_unless(recorded is not None, "the index has no row"),
-        *_unsafe_row(calls, index_log, entered, recorded, answered),
+        *_unless(
+            recorded is None or _is_before(entered, recorded),
+            "the row was written before the object was safe",
+        ),
+        *_unless(
+            recorded is None or _is_before(_earlier(indexed, written_at), answered),
+            "the index was not fsynced before the answer",
+        ),
     ]
 
 
-def _entered(calls: Sequence[Call], named: Call, path: Path) -> Call | None:
-    """Return the fsync with which a name of the object outlives a power cut."""
-    in_place = _synced(calls, path.parent, after=named.ended)
+def _entered_before(
+    calls: Sequence[Call], named: Call, in_place: Call | None, indexed: Call | None
+) -> Call | None:
+    """Return the fsync of the name under which it was written, where that name tells a start all.
+
+    It does not where it goes before the fsyncs of the object's folder and of the index.
+    """
     source = Path(named.paths[0])
     made = _first(call for call in calls if _makes(call, source))
-    if made is None or not named.name.startswith("link") or _goes_early(calls, source, in_place):
-        return in_place
-    where_it_was_written = _synced(calls, source.parent, after=made.ended)
-    found = [call for call in (in_place, where_it_was_written) if call is not None]
-    return min(found, key=lambda call: call.ended, default=None)
+    if made is None or not named.name.startswith("link"):
+        return None
+    gone = _first(
+        call
+        for call in calls
+        if call.name.startswith("unlink") and call.has_succeeded and call.paths[-1] == str(source)
+    )
+    if gone is not None and not (_is_before(in_place, gone) and _is_before(indexed, gone)):
+        return None
+    return _synced(calls, source.parent, after=made.ended)
 
 
 def _makes(call: Call, path: Path) -> bool:
@@ -59,37 +81,16 @@ def _makes(call: Call, path: Path) -> bool:
     return is_one and call.has_succeeded and call.paths[-1] == str(path)
 
 
-def _goes_early(calls: Sequence[Call], path: Path, in_place: Call | None) -> bool:
-    """Tell whether a name was deleted before the other one was durable."""
-    gone = _first(
-        call
-        for call in calls
-        if call.name.startswith("unlink") and call.has_succeeded and call.paths[-1] == str(path)
-    )
-    return gone is not None and not _is_before(in_place, gone)
-
-
 def _unsafe_bytes(calls: Sequence[Call], named: Call) -> Iterator[str]:
     source = Path(named.paths[0])
     written = [call for call in calls if call.name in _CHANGES and _is_on(call, source)]
-    if not any(call.name in _WRITES and call.ended < named.begun for call in written):
+    if not any(b"DICM" in call.content and call.ended < named.begun for call in written):
         yield "nothing was written before the object had its name"
         return
     last = max(call.ended for call in written)
     synced = _synced(calls, source, after=last)
     if not _is_before(synced, named):
         yield "the bytes were not fsynced before they had their name"
-
-
-def _unsafe_row(
-    calls: Sequence[Call], index_log: Path, entered: Call | None, row: Call | None, answered: Call
-) -> Iterator[str]:
-    if row is None:
-        return
-    if not _is_before(entered, row):
-        yield "the row was written before the object was safe"
-    if not _is_before(_synced(calls, index_log, after=row.ended), answered):
-        yield "the index was not fsynced before the answer"
 
 
 def _answers(calls: Sequence[Call], uid: bytes) -> Iterator[Call]:
@@ -126,6 +127,11 @@ def _is_on(call: Call, path: Path) -> bool:
 
 def _is_before(one: Call | None, other: Call) -> bool:
     return one is not None and one.ended < other.begun
+
+
+def _earlier(one: Call | None, other: Call | None) -> Call | None:
+    found = [call for call in (one, other) if call is not None]
+    return min(found, key=lambda call: call.ended, default=None)
 
 
 def _unless(is_so: bool, fault: str) -> list[str]:

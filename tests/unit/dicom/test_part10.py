@@ -1,6 +1,7 @@
 """The header before a kept data set, and the way back to the bytes as received."""
 
 import subprocess
+from contextlib import suppress
 from io import BytesIO
 from pathlib import Path
 
@@ -10,7 +11,13 @@ from hypothesis import strategies as st
 from pydicom import dcmread
 from pydicom.uid import UID
 
-from gateway.dicom.part10 import IMPLEMENTATION_CLASS_UID, file_header, seek_data_set
+from gateway.dicom.part10 import (
+    IMPLEMENTATION_CLASS_UID,
+    FileMeta,
+    file_header,
+    read_file_meta,
+    seek_data_set,
+)
 from gateway.errors import DataSetUnreadable
 from tests.unit.store.samples import BIG_ENDIAN, CT, DEFLATED, EXPLICIT, IMPLICIT, encoded
 
@@ -57,6 +64,44 @@ def test_the_bytes_put_in_come_out(
     seek_data_set(file)
 
     assert file.read() == data_set
+
+
+@pytest.mark.peers
+def test_what_a_header_says_of_the_way_is_read_by_others_and_by_us(tmp_path: Path) -> None:
+    path = tmp_path / "one.dcm"
+    header = file_header(
+        CT, "2.25.3", EXPLICIT, sending_ae="CT1", receiving_ae="GATEWAY", private=b"of ours "
+    )
+    path.write_bytes(header + encoded())
+
+    said = subprocess.run(["dcmdump", path], capture_output=True, text=True)
+
+    assert said.stderr == ""
+    assert "(0002,0017) AE [CT1]" in said.stdout.replace("AE [CT1 ]", "AE [CT1]")
+    meta = dcmread(path).file_meta
+    assert (meta.SendingApplicationEntityTitle, meta.ReceivingApplicationEntityTitle) == (
+        "CT1",
+        "GATEWAY",
+    )
+    assert meta.PrivateInformationCreatorUID == IMPLEMENTATION_CLASS_UID
+    assert meta.PrivateInformation == b"of ours "
+    with path.open("rb") as file:
+        assert read_file_meta(file) == FileMeta(
+            sop_class_uid=CT,
+            sop_instance_uid="2.25.3",
+            transfer_syntax_uid=EXPLICIT,
+            sending_ae="CT1",
+            receiving_ae="GATEWAY",
+            private=b"of ours ",
+        )
+        assert file.read() == encoded()
+
+
+@given(st.binary(max_size=400))
+def test_a_broken_header_is_read_as_far_as_it_goes_or_refused(rest: bytes) -> None:
+    start = file_header(CT, "2.25.3", EXPLICIT)[:144]
+    with suppress(DataSetUnreadable):
+        read_file_meta(BytesIO(start + rest))
 
 
 @pytest.mark.parametrize("length", [1, 2, 63, 64])

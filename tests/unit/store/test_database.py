@@ -122,6 +122,26 @@ def test_a_commit_that_returned_outlives_a_power_cut(
     assert synced == [(str(log), True)]
 
 
+def test_one_that_need_not_outlive_a_power_cut_waits_for_no_disk_until_all_must(
+    index: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced: list[bool] = []
+
+    def recording(_: int) -> None:
+        synced.append(b"entered" in (tmp_path / "index.sqlite-wal").read_bytes())
+
+    monkeypatch.setattr(os, "fdatasync", recording)
+    with index.writing(is_durable=False) as connection:
+        connection.execute(text("INSERT INTO counters VALUES ('entered', 1)"))
+    assert synced == []
+    with index.reading() as connection:
+        assert connection.execute(text("SELECT count(*) FROM counters")).scalar() == 1
+
+    index.sync()
+
+    assert synced == [True]
+
+
 def test_a_commit_that_the_disk_did_not_take_is_none_until_all_is_written_anew(
     index: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

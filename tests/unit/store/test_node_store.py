@@ -5,14 +5,18 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from sqlalchemy import delete
 
 from gateway.dicom.header import InstanceHeader, read_header
+from gateway.errors import StoreUnavailable
 from gateway.settings import Settings
 from gateway.store import NodeStore, Offer, Origin, open_store
 from gateway.store.instances import InstanceIndex, Receipt
 from gateway.store.intake import Intake
-from gateway.store.objects import SpooledObject, StoredObject
+from gateway.store.objects import SpooledObject
 from gateway.store.quarantine import Quarantine
+from gateway.store.schema import arrivals, instances, series, studies
+from gateway.store.stored_object import StoredObject
 from tests.unit.store.conftest import OpenStore
 from tests.unit.store.samples import CT, EXPLICIT, SERIES, offer, origin
 
@@ -40,9 +44,25 @@ def spooled(store: NodeStore, offered: Offer, content: bytes | None = None) -> S
         sop_class_uid=CT,
         sop_instance_uid=offered.sop_instance_uid,
         transfer_syntax_uid=EXPLICIT,
+        origin=origin(),
     )
     file.write(offered.data_set if content is None else content)
     return file
+
+
+def receiving(settings: Settings, *offers: Offer) -> NodeStore:
+    """Open the store as a receiver does, and keep instances in it."""
+    store = open_store(settings, RECEIVER, ahead=4)
+    for offered in offers:
+        store.intake.keep(offered, origin())
+    return store
+
+
+def lose_rows(store: NodeStore) -> None:
+    """Make the index forget what came, as a power cut does with what was not durable."""
+    with store.database.writing() as connection:
+        for table in (instances, arrivals, series, studies):
+            connection.execute(delete(table))
 
 
 def header_of(offered: Offer) -> InstanceHeader:
@@ -111,6 +131,100 @@ def test_one_whose_name_a_power_cut_took_gets_it_back(
     assert files(node_settings, "spool") == []
     with again.objects.open_data_set(kept.object_key) as file:
         assert file.read() == offered.data_set
+
+
+def test_one_whose_row_a_power_cut_took_is_entered_again(
+    open_as: Callable[[str], NodeStore], node_settings: Settings
+) -> None:
+    """With names ahead it is answered before its row is durable; the file tells what it was."""
+    store = receiving(node_settings, offer(1), offer(2))
+    before = store.instances.of_series(SERIES)
+    lose_rows(store)
+    store.objects.path(before[0].object_key).unlink()
+    store.database.close()
+
+    again = open_as(RECEIVER)
+    assert again.reconcile(RECEIVER) == 0
+
+    assert again.instances.of_series(SERIES) == before
+    assert files(node_settings, "spool") == []
+    for one, offered in zip(before, (offer(1), offer(2)), strict=True):
+        with again.objects.open_data_set(one.object_key) as file:
+            assert file.read() == offered.data_set
+    shown = again.series.get(SERIES)
+    assert (shown.state, shown.calling_ae, shown.source) == ("receiving", "CT1", "c-store")
+
+
+def test_of_several_contents_that_are_entered_again_the_last_is_current(
+    open_as: Callable[[str], NodeStore], node_settings: Settings
+) -> None:
+    others = [replace(offer(), data_set=offer().data_set + bytes(2 * n)) for n in range(12)]
+    store = receiving(node_settings, *others)
+    lose_rows(store)
+    store.database.close()
+
+    again = open_as(RECEIVER)
+    assert again.reconcile(RECEIVER) == 0
+
+    (current,) = [one for one in again.instances.of_series(SERIES) if one.current]
+    with again.objects.open_data_set(current.object_key) as file:
+        assert file.read() == others[-1].data_set
+
+
+@pytest.mark.parametrize("lost_at", [0, 200, -1], ids=["header", "seal-or-near", "last-byte"])
+def test_one_of_which_the_disk_has_a_part_only_goes(
+    open_as: Callable[[str], NodeStore], node_settings: Settings, lost_at: int
+) -> None:
+    store = receiving(node_settings, offer())
+    lose_rows(store)
+    (kept,) = {path for path in files(node_settings, "spool") if path.stat().st_nlink > 1}
+    content = bytearray(kept.read_bytes())
+    content[lost_at] ^= 0xFF
+    for path in files(node_settings, "objects"):
+        path.unlink()
+    kept.write_bytes(content)
+    store.database.close()
+
+    again = open_as(RECEIVER)
+    assert again.reconcile(RECEIVER) == 1
+
+    assert again.instances.of_series(SERIES) == ()
+    assert files(node_settings, "spool") == []
+
+
+def test_one_that_was_written_and_never_published_goes(
+    open_as: Callable[[str], NodeStore], node_settings: Settings
+) -> None:
+    store = open_store(node_settings, RECEIVER, ahead=4)
+    spooled(store, offer())
+    store.database.close()
+
+    again = open_as(RECEIVER)
+    assert again.reconcile(RECEIVER) == 1
+
+    assert again.instances.of_series(SERIES) == ()
+    assert files(node_settings, "objects") == files(node_settings, "spool") == []
+
+
+def test_nothing_goes_from_the_spool_before_the_index_is_durable(
+    open_as: Callable[[str], NodeStore], node_settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = receiving(node_settings, offer())
+    store.database.close()
+    again = open_as(RECEIVER)
+
+    def failing() -> None:
+        raise StoreUnavailable("the index did not become durable: Input/output error")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(again.database, "sync", failing)
+        with pytest.raises(StoreUnavailable):
+            again.reconcile(RECEIVER)
+    assert any(path.stat().st_nlink > 1 for path in files(node_settings, "spool"))
+
+    assert again.reconcile(RECEIVER) == 0
+
+    assert files(node_settings, "spool") == []
 
 
 def test_names_that_were_made_ahead_go_and_count_for_nothing(
@@ -183,10 +297,16 @@ def test_an_instance_sent_again_while_a_start_clears_its_first_copy_is_kept(
 
     class Meanwhile(InstanceIndex):
         def record(
-            self, header: InstanceHeader, stored: StoredObject, ts: str, origin: Origin
+            self,
+            header: InstanceHeader,
+            stored: StoredObject,
+            ts: str,
+            origin: Origin,
+            *,
+            is_durable: bool = True,
         ) -> Receipt:
             assert restarted.reconcile(RECEIVER) == 1
-            return super().record(header, stored, ts, origin)
+            return super().record(header, stored, ts, origin, is_durable=is_durable)
 
     intake = Intake(
         other.objects,

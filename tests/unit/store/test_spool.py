@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from gateway.errors import StoreUnavailable
-from gateway.store.spool import Spool
+from gateway.store.spool import Ahead, Spool
 from tests.peers.processes import wait_until
 
 AHEAD = 4
@@ -20,7 +20,7 @@ def folder(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def spool(folder: Path) -> Spool:
-    return Spool(folder, ahead=AHEAD)
+    return Spool(folder, Ahead(names=AHEAD, sync_index=lambda: None))
 
 
 @pytest.fixture
@@ -95,6 +95,27 @@ def test_where_the_disk_fails_they_stay_for_the_next_time(
         with pytest.raises(StoreUnavailable, match="Input/output error"):
             spool.settle()
     assert path.exists()
+
+    spool.settle()
+
+    assert not path.exists()
+
+
+def test_a_name_stays_until_the_index_is_durable(folder: Path, tmp_path: Path) -> None:
+    index_is_durable = False
+
+    def sync() -> None:
+        assert path.exists()
+        if not index_is_durable:
+            raise StoreUnavailable("the index did not become durable: Input/output error")
+
+    spool = Spool(folder, Ahead(names=AHEAD, sync_index=sync))
+    path = taken(spool)
+    spool.let_go(str(path), str(tmp_path))
+    with pytest.raises(StoreUnavailable, match="did not become durable"):
+        spool.settle()
+    assert path.exists()
+    index_is_durable = True
 
     spool.settle()
 
