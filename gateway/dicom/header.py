@@ -1,6 +1,6 @@
 """The attributes that name and describe an instance, read from the first bytes of its data set."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
@@ -130,10 +130,27 @@ def _header(
         series_instance_uid=_uid(plain(_SERIES_INSTANCE_UID), "Series Instance UID (0020,000E)"),
         modality=plain(_MODALITY)[:16],
         images_in_acquisition=_count(plain(_IMAGES_IN_ACQUISITION)),
-        study={name: text(tag) for name, tag in STUDY_ATTRIBUTES.items()},
-        series={name: text(tag) for name, tag in SERIES_ATTRIBUTES.items()},
-        instance={name: text(tag) for name, tag in INSTANCE_ATTRIBUTES.items()},
+        study=_Texts(text, STUDY_ATTRIBUTES),
+        series=_Texts(text, SERIES_ATTRIBUTES),
+        instance=_Texts(text, INSTANCE_ATTRIBUTES),
     )
+
+
+class _Texts(Mapping[str, str]):
+    """Attributes by column, read when they are asked for: of most instances they never are."""
+
+    def __init__(self, text: Callable[[int], str], tags: Mapping[str, int]) -> None:
+        self._text = text
+        self._tags = tags
+
+    def __getitem__(self, name: str) -> str:
+        return self._text(self._tags[name])
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._tags)
+
+    def __len__(self) -> int:
+        return len(self._tags)
 
 
 def _text_reader(values: Mapping[int, bytes], character_set: str) -> Callable[[int], str]:

@@ -1,5 +1,6 @@
 """An accepted association: it reads messages, and has each one answered by its service."""
 
+import struct
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
@@ -29,6 +30,7 @@ _LONGEST_COMMAND_BYTES = 1 << 16
 _LONGEST_IDENTIFIER_BYTES = 1 << 24
 _MOST_WAITING_MESSAGES = 64
 _IS_COMMAND, _IS_LAST = 0x01, 0x02
+_VALUE_HEADER = struct.Struct(">IBB")
 
 BeginInstance = Callable[[PresentationContext, Command], IncomingInstance]
 
@@ -232,11 +234,14 @@ class Association:
 
 def _split(body: memoryview) -> Iterator[tuple[int, int, memoryview]]:
     """Give the presentation data values of a P-DATA-TF (PS3.8 section 9.3.5.1)."""
-    if not body:
+    place, end = 0, len(body)
+    if not end:
         raise ProtocolViolated("a P-DATA-TF without a value")
-    while body:
-        length = int.from_bytes(body[:4], "big")
-        if length < 2 or length + 4 > len(body):
+    while place < end:
+        if end - place < _VALUE_HEADER.size:
+            raise ProtocolViolated("a presentation data value that ends in its header")
+        length, context_id, control = _VALUE_HEADER.unpack_from(body, place)
+        start, place = place + _VALUE_HEADER.size, place + 4 + length
+        if length < 2 or place > end:
             raise ProtocolViolated("a presentation data value that is longer than its PDU")
-        yield body[4], body[5], body[6 : 4 + length]
-        body = body[4 + length :]
+        yield context_id, control, body[start:place]

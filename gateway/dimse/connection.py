@@ -6,7 +6,7 @@ import ssl
 import struct
 import threading
 import time
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from gateway.errors import PeerUnavailable, ProtocolViolated
 
@@ -30,8 +30,7 @@ class PeerSilent(PeerUnavailable):
     """The peer kept its connection and sent nothing, or only part of what it owes."""
 
 
-@dataclass(frozen=True, slots=True)
-class Pdu:
+class Pdu(NamedTuple):
     """A PDU as it lies in the connection's buffer, until the next one is read."""
 
     type: int
@@ -47,6 +46,7 @@ class Connection:
     def __init__(self, stream: socket.socket, idle_seconds: float) -> None:
         self._socket = stream
         self._buffer = bytearray(_HEADER_BYTES + MAXIMUM_PDU_BYTES)
+        self._view = memoryview(self._buffer)
         self._start = self._end = 0
         self._limit_seconds = 0.0
         self._sending = threading.Lock()
@@ -76,7 +76,7 @@ class Connection:
         self._await(_HEADER_BYTES + length, deadline)
         start = self._start + _HEADER_BYTES
         self._start = start + length
-        return Pdu(kind, memoryview(self._buffer)[start : self._start])
+        return Pdu(kind, self._view[start : self._start])
 
     def has_input(self) -> bool:
         """Tell whether a PDU, or the end of the connection, can be read without waiting."""
@@ -164,15 +164,15 @@ class Connection:
             return
         if self._start + length > len(self._buffer) or self._start == self._end:
             self._make_room(length)
-        view = memoryview(self._buffer)
         while self._end - self._start < length:
-            self._end += self._receive(view[self._end :], deadline)
+            self._end += self._receive(self._view[self._end :], deadline)
 
     def _make_room(self, length: int) -> None:
         """Move what is not read yet to the front of a buffer that holds so many bytes."""
         rest = self._buffer[self._start : self._end]
         if length > len(self._buffer):
             self._buffer = bytearray(length)
+            self._view = memoryview(self._buffer)
         self._buffer[: len(rest)] = rest
         self._start, self._end = 0, len(rest)
 

@@ -23,6 +23,7 @@ _LONGEST_ERROR_COMMENT = 64
 _SOP_CLASS, _FIELD, _MESSAGE_ID, _RESPONDED_TO = 0x0002, 0x0100, 0x0110, 0x0120
 _PRIORITY, _DATA_SET_TYPE, _STATUS, _ERROR_COMMENT = 0x0700, 0x0800, 0x0900, 0x0902
 _SOP_INSTANCE = 0x1000
+_ELEMENT_HEADER = struct.Struct("<HHI")
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,13 +91,13 @@ def read_command(encoded: bytes) -> Command:
         ProtocolViolated: the bytes are no command set.
     """
     values: dict[int, bytes] = {}
-    place = 0
-    while place < len(encoded):
-        if place + 8 > len(encoded):
+    place, end = 0, len(encoded)
+    while place < end:
+        if place + 8 > end:
             raise ProtocolViolated("a command set that ends in the middle of an element")
-        group, element, length = struct.unpack_from("<HHI", encoded, place)
+        group, element, length = _ELEMENT_HEADER.unpack_from(encoded, place)
         place += 8 + length
-        if group != 0x0000 or place > len(encoded):
+        if group != 0x0000 or place > end:
             raise ProtocolViolated("a command set with elements that are none")
         values[element] = encoded[place - length : place]
     return Command(encoded, values)
@@ -180,7 +181,7 @@ def _uid(text: str) -> bytes:
 
 
 def _element(number: int, value: bytes) -> bytes:
-    return struct.pack("<HHI", 0, number, len(value)) + value
+    return _ELEMENT_HEADER.pack(0, number, len(value)) + value
 
 
 def _comment(text: str) -> bytes:
