@@ -2,7 +2,7 @@
 
 import sys
 from enum import StrEnum
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import structlog
 import typer
@@ -11,6 +11,9 @@ from gateway.cli.common import ConfigOption, settings_file
 from gateway.cli.supervisor import Supervisor
 from gateway.logs import configure_logs
 from gateway.settings import Settings, load_settings
+
+if TYPE_CHECKING:
+    from gateway.store.heartbeat import Identity
 
 _log = structlog.get_logger()
 
@@ -31,6 +34,7 @@ def serve(
     role: Annotated[Role | None, typer.Option(help="Run one role; left out, all of them.")] = None,
     name: Annotated[str | None, typer.Option(hidden=True)] = None,
     supervisor: Annotated[int | None, typer.Option(hidden=True)] = None,
+    listener: Annotated[int | None, typer.Option(hidden=True)] = None,
 ) -> None:
     """Run the node until SIGTERM.
 
@@ -54,19 +58,18 @@ def serve(
         sys.exit(Supervisor(file.resolve(), settings).run(lambda: prepare(settings)))
     if supervisor is None:
         prepare(settings)
-    _run_role(role, settings, process, supervisor)
-
-
-def _run_role(role: Role, settings: Settings, process: str, supervisor: int | None) -> None:
-    """Run one role; each imports its own libraries only, which keeps receivers small."""
     from gateway.store.heartbeat import Identity
 
-    identity = Identity(name=process, supervisor_pid=supervisor)
+    _run_role(role, settings, Identity(name=process, supervisor_pid=supervisor), listener)
+
+
+def _run_role(role: Role, settings: Settings, identity: "Identity", listener: int | None) -> None:
+    """Run one role; each imports its own libraries only, which keeps receivers small."""
     match role:
         case Role.RECEIVER:
             from gateway.dimse.receiver import run_receiver
 
-            run_receiver(settings, identity)
+            run_receiver(settings, identity, listener)
         case Role.WEB:
             from gateway.web.server import run_web
 

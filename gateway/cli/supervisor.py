@@ -6,7 +6,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from gateway.dimse.listener import reserve_port
+from gateway.dimse.listener import listen, reserve_port, stop_listening
 from gateway.settings import Settings
 
 if TYPE_CHECKING:
@@ -71,14 +71,15 @@ class Supervisor:
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._on_signal)
         dimse = self._settings.dimse
-        with reserve_port(dimse.bind, dimse.port) as holder:
-            environment = {**os.environ, "GATEWAY_DIMSE__PORT": str(holder.getsockname()[1])}
+        with reserve_port(dimse.bind, dimse.port) as port:
+            listen(port)
             try:
                 for receiver in self._receivers:
-                    self._start(receiver, environment)
+                    self._start(receiver, port)
                 prepare()
-                self._supervise(environment)
+                self._supervise(port)
             finally:
+                stop_listening(port)
                 self._end()
         return 0
 
@@ -86,15 +87,15 @@ class Supervisor:
     def _receivers(self) -> list[Child]:
         return [child for child in self._children if child.role == "receiver"]
 
-    def _supervise(self, environment: Mapping[str, str]) -> None:
+    def _supervise(self, port: socket.socket) -> None:
         from gateway.store import open_store
 
         store = open_store(self._settings)
         self._clear(store)
         for child in self._children:
             if child.process is None:
-                self._start(child, environment)
-        self._watch(store, environment)
+                self._start(child, port)
+        self._watch(store, port)
         store.close()
 
     def _clear(self, store: "NodeStore") -> None:
@@ -107,14 +108,14 @@ class Supervisor:
         if cleared:
             _log.warning("spool_cleared", files=cleared, meaning="never acknowledged")
 
-    def _watch(self, store: "NodeStore", environment: Mapping[str, str]) -> None:
+    def _watch(self, store: "NodeStore", port: socket.socket) -> None:
         ready = False
         while not self._stopping:
             for child in self._children:
-                self._revive(child, environment)
+                self._revive(child, port)
             if not ready and self._all_ready(store):
                 ready = True
-                _log.info("node_ready", dimse_port=environment["GATEWAY_DIMSE__PORT"])
+                _log.info("node_ready", dimse_port=number_of(port))
                 notify_systemd("READY=1")
             time.sleep(_LOOK_SECONDS)
 
@@ -125,11 +126,11 @@ class Supervisor:
             for child in self._children
         )
 
-    def _revive(self, child: Child, environment: Mapping[str, str]) -> None:
+    def _revive(self, child: Child, port: socket.socket) -> None:
         now = time.monotonic()
         if child.process is None:
             if now >= child.restart_at:
-                self._start(child, environment)
+                self._start(child, port)
         elif (status := child.process.poll()) is not None:
             if now - child.started_at > _STEADY_SECONDS:
                 child.pause_seconds = _FIRST_PAUSE_SECONDS
@@ -143,11 +144,14 @@ class Supervisor:
             child.restart_at = now + child.pause_seconds
             child.pause_seconds = min(2 * child.pause_seconds, _LONGEST_PAUSE_SECONDS)
 
-    def _start(self, child: Child, environment: Mapping[str, str]) -> None:
+    def _start(self, child: Child, port: socket.socket) -> None:
         command = [sys.executable, "-m", "gateway", "serve"]
         command += ["--role", child.role, "--name", child.name, "--supervisor", str(os.getpid())]
         command += ["--config", str(self._settings_file)]
-        child.process = subprocess.Popen(command, env=environment)
+        environment = {**os.environ, "GATEWAY_DIMSE__PORT": str(number_of(port))}
+        inherited = [port.fileno()] if child.role == "receiver" else []
+        command += [word for number in inherited for word in ("--listener", str(number))]
+        child.process = subprocess.Popen(command, env=environment, pass_fds=inherited)
         child.started_at = time.monotonic()
 
     def _end(self) -> None:
@@ -166,6 +170,11 @@ class Supervisor:
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:  # noqa: ARG002
         self._stopping = True
+
+
+def number_of(port: socket.socket) -> int:
+    """Return the number of the port that a socket is bound to."""
+    return int(port.getsockname()[1])
 
 
 def notify_systemd(state: str) -> None:

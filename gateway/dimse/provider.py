@@ -42,11 +42,17 @@ _BY_PROVIDER, _INVALID_PARAMETER, _NO_REASON = 0x02, 0x06, 0x00
 class StorageProvider:
     """Answers associations for one receiver process, each in a thread of its own.
 
-    Storage is its own work; the other services are those it is given.
+    Storage is its own work; the other services are those it is given. It listens on a socket that
+    is ``shared`` with other processes, where there is one.
     """
 
     def __init__(
-        self, settings: Settings, store: NodeStore, receiver: str, services: Sequence[Service] = ()
+        self,
+        settings: Settings,
+        store: NodeStore,
+        receiver: str,
+        services: Sequence[Service] = (),
+        shared: socket.socket | None = None,
     ) -> None:
         self._settings = settings
         self._store = store
@@ -57,7 +63,7 @@ class StorageProvider:
         self._connections: set[Connection] = set()
         self._serving: set[Connection] = set()
         self._ends: deque[tuple[str, str]] = deque()
-        self._listeners = self._listening(settings.dimse)
+        self._listeners = self._listening(settings.dimse, shared)
 
     def start(self) -> None:
         """Listen, in threads of this process."""
@@ -78,9 +84,9 @@ class StorageProvider:
             time.sleep(0.05)
         self._executor.shutdown()
 
-    def _listening(self, dimse: DimseSettings) -> list[Listener]:
+    def _listening(self, dimse: DimseSettings, shared: socket.socket | None) -> list[Listener]:
         most = dimse.maximum_associations + _MOST_NEGOTIATING
-        plain = Listener(dimse.bind, dimse.port, self._serve, most)
+        plain = Listener(dimse.bind, dimse.port, self._serve, most, shared)
         if dimse.tls is None:
             return [plain]
         context = server_context(dimse.tls)

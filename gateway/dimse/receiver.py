@@ -1,5 +1,7 @@
 """The receiver process: it listens on the DICOM port and keeps what comes."""
 
+import socket
+
 import structlog
 
 from gateway.dimse.commitment import CommitmentService
@@ -20,8 +22,11 @@ _IDLE_SECONDS = 1.0
 _FILES_AHEAD = 32
 
 
-def run_receiver(settings: Settings, identity: Identity) -> None:
-    """Receive until SIGTERM; open associations then have 20 s to finish."""
+def run_receiver(settings: Settings, identity: Identity, listener: int | None = None) -> None:
+    """Receive until SIGTERM; open associations then have 20 s to finish.
+
+    ``listener`` is the descriptor of a listening socket that processes share.
+    """
     configure_pynetdicom()
     _require_index(settings)
     store = open_store(settings, identity.name, ahead=_FILES_AHEAD)
@@ -31,7 +36,8 @@ def run_receiver(settings: Settings, identity: Identity) -> None:
         _log.warning("associations_lost", number=lost, meaning="the receiver was killed")
     if not settings.dimse.allow:
         _log.warning("dimse_open_to_anyone", action="list the peers in dimse.allow")
-    provider = StorageProvider(settings, store, identity.name, services(settings, store))
+    shared = None if listener is None else socket.socket(fileno=listener)
+    provider = StorageProvider(settings, store, identity.name, services(settings, store), shared)
     provider.start()
     Lifetime(store.processes, identity, {"port": settings.dimse.port}).run(
         _IDLE_SECONDS, provider.tend

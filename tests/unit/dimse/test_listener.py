@@ -3,11 +3,11 @@
 import socket
 import threading
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import ExitStack, closing
 
 import pytest
 
-from gateway.dimse.listener import Listener, host_of, reserve_port
+from gateway.dimse.listener import Listener, host_of, listen, reserve_port, stop_listening
 from tests.peers.processes import wait_until
 
 
@@ -94,6 +94,64 @@ def test_after_stopping_nobody_gets_a_connection_and_its_thread_ends(held: Held)
         wait_until(lambda: threading.active_count() <= before, "the thread ends", 10, 0.02)
         with pytest.raises(ConnectionRefusedError):
             answer(port)
+
+
+def test_processes_that_share_a_socket_take_connections_in_turn(held: Held) -> None:
+    other = Held()
+    with reserve_port("127.0.0.1", 0) as holder, ExitStack() as connections:
+        listen(holder)
+        listeners = [shared_listener(holder, held), shared_listener(holder, other)]
+        for listener in listeners:
+            listener.start()
+        for _ in range(6):
+            connection, said = answer(holder.getsockname()[1])
+            connections.enter_context(closing(connection))
+            assert said == b"held"
+        assert len(held.hosts) == len(other.hosts) == 3
+        other.let_go.set()
+        for listener in listeners:
+            listener.stop()
+
+
+def test_one_that_stops_leaves_a_shared_socket_to_the_others(held: Held) -> None:
+    with reserve_port("127.0.0.1", 0) as holder:
+        listen(holder)
+        first, second = shared_listener(holder, held), shared_listener(holder, held)
+        first.start()
+        second.start()
+        first.stop()
+        for _ in range(2):
+            connection, said = answer(holder.getsockname()[1])
+            connection.close()
+            assert said == b"held"
+        second.stop()
+
+
+def test_a_connection_made_while_no_process_accepts_is_served_by_the_next_one(held: Held) -> None:
+    with reserve_port("127.0.0.1", 0) as holder:
+        listen(holder)
+        with socket.create_connection(holder.getsockname(), timeout=10) as early:
+            listener = shared_listener(holder, held)
+            listener.start()
+            assert early.recv(10) == b"held"
+        listener.stop()
+
+
+def test_a_shared_socket_that_listens_no_more_ends_every_accepting_thread(held: Held) -> None:
+    with reserve_port("127.0.0.1", 0) as holder:
+        listen(holder)
+        before = threading.active_count()
+        for _ in range(2):
+            shared_listener(holder, held).start()
+        stop_listening(holder)
+        wait_until(lambda: threading.active_count() <= before, "the threads end", 10, 0.02)
+        with pytest.raises(ConnectionRefusedError):
+            answer(holder.getsockname()[1])
+
+
+def shared_listener(holder: socket.socket, serve: Held) -> Listener:
+    """Listen as a process does that inherits the socket."""
+    return Listener("127.0.0.1", holder.getsockname()[1], serve, 8, holder.dup())
 
 
 def test_stopping_what_never_listened_is_no_error(held: Held) -> None:
