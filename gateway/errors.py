@@ -17,8 +17,10 @@
     │   └── NotFound               no such series, job, node or model
     └── Rejected                   the input itself is refused
         ├── ProtocolViolated       a peer sent what the DICOM upper layer does not know
+        ├── RequestMalformed       an HTTP request's body is not what its header says
         ├── DataSetUnreadable      no UID, class, study or series can be read from it
         ├── InstanceMismatch       the command names another instance than the data set
+        │   └── StudyMismatch      the request names another study than the data set
         ├── IdentifierRefused      a query or retrieval does not say what its level needs
         ├── GeometryRefused        the series is no regular grid of slices
         └── InputRefused           the series is not what the model takes
@@ -129,6 +131,12 @@ class ProtocolViolated(Rejected):
     """A peer sent what is no PDU or message, or not where it came (PS3.8 section 9)."""
 
 
+class RequestMalformed(Rejected):
+    """The body of an HTTP request is not what its header says, or ends too early."""
+
+    http_status = 400
+
+
 class DataSetUnreadable(Rejected):
     """A data set does not parse to an instance UID, a class, a study and a series."""
 
@@ -139,6 +147,12 @@ class InstanceMismatch(Rejected):
     """The SOP Instance or Class UID of the command differs from the data set's (A9xxH)."""
 
     dimse_status = 0xA900
+
+
+class StudyMismatch(InstanceMismatch):
+    """An instance is of another study than the one its request names (A9xxH)."""
+
+    dimse_status = 0xA901
 
 
 class IdentifierRefused(Rejected):

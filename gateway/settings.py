@@ -6,6 +6,7 @@ or from files that the settings name.
 """
 
 import copy
+import ipaddress
 import json
 import os
 from collections.abc import Mapping, Sequence
@@ -127,6 +128,21 @@ class WebSettings(_Table):
     """Address to listen on; only this machine unless somebody decides otherwise."""
     port: Port = 8080
     """Port to listen on."""
+    allow_unauthenticated: bool = False
+    """Whether anybody who reaches an address beyond this machine may store instances: there is
+    no authentication yet, so that is for networks where every machine is trusted."""
+
+    @property
+    def may_store(self) -> bool:
+        """Whether instances are taken: from this machine only, or from anybody on purpose."""
+        return self.allow_unauthenticated or _is_loopback(self.bind)
+
+
+def _is_loopback(bind: str) -> bool:
+    try:
+        return ipaddress.ip_address(bind).is_loopback
+    except ValueError:
+        return bind == "localhost"
 
 
 class DeliverySettings(_Table):

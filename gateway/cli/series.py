@@ -122,7 +122,8 @@ def _print(described: dict[str, Any]) -> None:
     print(f"study     {described['study_instance_uid']}")
     print(f"state     {described['state']} (revision {described['revision']})")
     print(f"holds     {described['instances']} instances of modality {described['modality']}")
-    print(f"from      {described['calling_ae']} by {described['source']}")
+    sender = f"{described['calling_ae']} by " if described["calling_ae"] else ""
+    print(f"from      {sender}{described['source']}")
     print(f"complete  {_completion(described)}")
     superseded = sum(not file["current"] for file in described["files"])
     if superseded:

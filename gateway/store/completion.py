@@ -170,8 +170,11 @@ class CompletionIndex:
     def _habit(self, calling_ae: str, patience: Patience, now: float) -> Habit:
         """Return how a peer lately sent its series.
 
-        A pause that is longer than any that is waited for was none: somebody sent again.
+        A pause that is longer than any that is waited for was none: somebody sent again. Without
+        an AE title there is no peer to know.
         """
+        if not calling_ae:
+            return Habit()
         known_at, habit = self._habits.get(calling_ae, (0.0, Habit()))
         if now - known_at < _HABIT_KEPT_SECONDS:
             return habit

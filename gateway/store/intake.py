@@ -54,6 +54,7 @@ class Reception:
         self._announced = announced
         self._origin = origin
         self._spooled = spooled
+        self._header: InstanceHeader | None = None
 
     def write(self, fragment: bytes | memoryview) -> None:
         """Take the next bytes of the data set.
@@ -62,6 +63,16 @@ class Reception:
             StoreFull, StoreUnavailable: the file system took no more; call `discard`.
         """
         self._spooled.write(fragment)
+
+    def header(self) -> InstanceHeader:
+        """Return what the instance is, of which all bytes are here.
+
+        Raises:
+            DataSetUnreadable, InstanceMismatch: as `keep` does; call `discard`.
+        """
+        if self._header is None:
+            self._header = self._intake.admitted(self._announced, self._origin, self._spooled)
+        return self._header
 
     def keep(self) -> Receipt:
         """Keep the instance; when this returns, it outlives a power cut.
@@ -72,7 +83,7 @@ class Reception:
             InstanceMismatch: the data set names another instance or class than its sender.
         """
         try:
-            return self._intake.finish(self._announced, self._origin, self._spooled)
+            return self._intake.record(self.header(), self._announced, self._origin, self._spooled)
         finally:
             self._spooled.discard()
 
@@ -126,15 +137,9 @@ class Intake:
         spooled = self._spool(announced, origin, uses_reserve=True)
         try:
             spooled.write(offer.data_set)
-            return self._record(header, announced, origin, spooled)
+            return self.record(header, announced, origin, spooled)
         finally:
             spooled.discard()
-
-    def finish(self, announced: Announcement, origin: Origin, spooled: SpooledObject) -> Receipt:
-        """Check, publish and index what arrived."""
-        spooled.flush()
-        header = self._admitted(announced, origin, spooled)
-        return self._record(header, announced, origin, spooled)
 
     def recover(self, leftover: Leftover, content: LeftObject, origin: Origin) -> bool:
         """Enter what a start found whole and without a row; tell whether it was understood."""
@@ -169,9 +174,11 @@ class Intake:
             uses_reserve=uses_reserve,
         )
 
-    def _admitted(
+    def admitted(
         self, announced: Announcement, origin: Origin, spooled: SpooledObject
     ) -> InstanceHeader:
+        """Return the header of what arrived, unless it is refused."""
+        spooled.flush()
         try:
             return _checked_header(announced, spooled)
         except DataSetUnreadable as error:
@@ -181,13 +188,14 @@ class Intake:
             self._counters.add("refused_instance_mismatch")
             raise
 
-    def _record(
+    def record(
         self,
         header: InstanceHeader,
         announced: Announcement,
         origin: Origin,
         spooled: SpooledObject,
     ) -> Receipt:
+        """Publish and index what arrived."""
         stored = spooled.publish()
         try:
             receipt = self._index.record(

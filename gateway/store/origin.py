@@ -13,5 +13,5 @@ class Origin:
     calling_ae: str
     called_ae: str
     source: str
-    """Which door: ``c-store``, or ``result`` for what a model made here."""
+    """Which door: ``c-store``, ``stow``, or ``result`` for what a model made here."""
     association_id: str | None = None

@@ -1,4 +1,4 @@
-"""The HTTP application: health, readiness and metrics."""
+"""The HTTP application: health, readiness, metrics, and the store service of DICOMweb."""
 
 import asyncio
 import json
@@ -7,22 +7,40 @@ from collections.abc import Awaitable, Callable
 from aiohttp import web
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 
+from gateway.dicomweb.store_service import StoreService
+from gateway.settings import Settings
 from gateway.store import NodeStore
 from gateway.web.metrics import NodeCollector
 from gateway.web.readiness import Readiness, readiness
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+_DICOMWEB = "/dicom-web"
+_NOT_STORED = (
+    "nothing is stored over HTTP here: web.bind is reached from other machines, and this version "
+    "does not authenticate anybody; bind 127.0.0.1 and put a reverse proxy that authenticates "
+    "before it, or set web.allow_unauthenticated\n"
+)
 
 
-def application(store: NodeStore) -> web.Application:
-    """Return the application of one node."""
+def application(store: NodeStore, settings: Settings, process: str = "web") -> web.Application:
+    """Return the application of one node, to be run in one event loop of a process."""
     registry = CollectorRegistry()
     registry.register(NodeCollector(store))
     app = web.Application()
     app.router.add_get("/healthz", _health)
     app.router.add_get("/readyz", _ready(store))
     app.router.add_get("/metrics", _metrics(registry))
+    if settings.web.may_store:
+        service = StoreService(store, process, idle_seconds=settings.dimse.idle_seconds)
+        service.add_routes(app, _DICOMWEB)
+    else:
+        app.router.add_post(f"{_DICOMWEB}/studies{{rest:.*}}", _nothing_stored)
     return app
+
+
+async def _nothing_stored(_: web.Request) -> web.Response:
+    """Say why instances are refused, and what to do about it."""
+    return web.Response(status=403, text=_NOT_STORED)
 
 
 async def _health(_: web.Request) -> web.Response:

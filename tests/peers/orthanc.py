@@ -58,6 +58,11 @@ class Orthanc:
         entry = {"AET": ae_title, "Host": "127.0.0.1", "Port": port}
         self._json("PUT", f"/modalities/{name}", entry)
 
+    def know_web(self, name: str, port: int) -> None:
+        """Enter a DICOMweb server of this machine that Orthanc can send to."""
+        entry = {"Url": f"http://127.0.0.1:{port}/dicom-web/", "HasDelete": False}
+        self._json("PUT", f"/dicom-web/servers/{name}", entry)
+
     def upload(self, path: Path) -> str:
         """Put a file into the archive; return Orthanc's identifier of its study."""
         answer = self._json("POST", "/instances", path.read_bytes())
@@ -66,6 +71,11 @@ class Orthanc:
     def send_to(self, name: str, resource: str) -> dict[str, Any]:
         """Have Orthanc send a study, series or instance to a modality by C-STORE."""
         return dict(self._json("POST", f"/modalities/{name}/store", resource.encode()))
+
+    def stow_to(self, name: str, *resources: str) -> dict[str, Any]:
+        """Have Orthanc send studies, series or instances to a DICOMweb server by STOW-RS."""
+        body = {"Resources": list(resources), "Synchronous": True}
+        return dict(self._json("POST", f"/dicom-web/servers/{name}/stow", body))
 
     def instances(self, **query: str) -> list[dict[str, Any]]:
         """Return the main attributes of the instances that match DICOM keywords."""

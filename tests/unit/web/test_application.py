@@ -1,4 +1,4 @@
-"""Health, readiness and metrics over HTTP."""
+"""Health, readiness and metrics over HTTP, and who may store."""
 
 import asyncio
 import json
@@ -12,7 +12,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from sqlalchemy import update
 
 from gateway.errors import DataSetUnreadable
-from gateway.settings import NodeSettings, Settings
+from gateway.settings import NodeSettings, Settings, WebSettings
 from gateway.store import Job, JobAction, JobState, NodeStore, Offer, open_store
 from gateway.store.database import Database
 from gateway.store.schema import processes
@@ -35,11 +35,36 @@ def store(settings: Settings) -> Iterator[NodeStore]:
     opened.close()
 
 
+def post(store: NodeStore, web: WebSettings) -> tuple[int, str]:
+    """Return status and body of a store request to an application with these settings."""
+
+    async def ask() -> tuple[int, str]:
+        async with TestClient(TestServer(application(store, Settings(web=web)))) as client:
+            path = "/dicom-web/studies"
+            answer = await client.post(path, data=b"x", headers={"Content-Type": "text/plain"})
+            return answer.status, await answer.text()
+
+    return asyncio.run(ask())
+
+
+@pytest.mark.parametrize("bind", ["0.0.0.0", "::", "10.0.0.5", "gateway.hospital.example"])  # noqa: S104 - never bound
+def test_nobody_stores_from_other_machines_without_leave(store: NodeStore, bind: str) -> None:
+    status, said = post(store, WebSettings(bind=bind))
+    assert status == 403
+    assert "reverse proxy that authenticates" in said
+    assert post(store, WebSettings(bind=bind, allow_unauthenticated=True))[0] == 415
+
+
+@pytest.mark.parametrize("bind", ["127.0.0.1", "127.0.0.2", "::1", "localhost"])
+def test_this_machine_may_store(store: NodeStore, bind: str) -> None:
+    assert post(store, WebSettings(bind=bind))[0] == 415
+
+
 def get(store: NodeStore, path: str) -> tuple[int, str, str]:
     """Return status, content type and body of a request to a real server."""
 
     async def ask() -> tuple[int, str, str]:
-        async with TestClient(TestServer(application(store))) as client:
+        async with TestClient(TestServer(application(store, Settings()))) as client:
             answer = await client.get(path)
             return answer.status, answer.headers["Content-Type"], await answer.text()
 
