@@ -177,4 +177,15 @@ class GeometryRefused(Rejected):
 
 
 class InputRefused(Rejected):
-    """A series is not what the model's descriptor asks for."""
+    """A series is not what the model's descriptor asks for.
+
+    ``reason`` is a member of `gateway.dicom.reasons.InputReason`, as text, or empty where the
+    sentence says it all; ``instances`` are the SOP Instance UIDs that show it.
+    """
+
+    def __init__(self, detail: str, *, reason: str = "", instances: Sequence[str] = ()) -> None:
+        self.reason = reason
+        self.detail = detail
+        self.instances = tuple(instances)
+        prefix = f"{reason}: " if reason else ""
+        super().__init__(f"{prefix}{detail}")

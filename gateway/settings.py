@@ -163,6 +163,33 @@ class DatabaseSettings(_Table):
     """SQLAlchemy URL of a PostgreSQL database, for nodes of several machines."""
 
 
+OutputName = Literal["seg", "labelmap", "fractional", "sr", "sc", "rtstruct"]
+"""A kind of result object; models' descriptors list the same ones."""
+TransferSyntaxName = Literal[
+    "explicit-vr-little-endian",
+    "implicit-vr-little-endian",
+    "deflated-explicit-vr-little-endian",
+    "rle-lossless",
+    "jpeg-2000-lossless",
+    "jpeg-ls-lossless",
+]
+
+
+class ResultSettings(_Table):
+    """In which forms a node gets what models make; what is left out suits every receiver."""
+
+    outputs: Annotated[tuple[OutputName, ...], Field(min_length=1)] | None = None
+    """Kinds of objects that the node takes; left out, all that a model's descriptor lists. A
+    node that takes only one of ``seg`` and ``labelmap`` gets that one in place of the other."""
+    omit_empty_frames: bool = True
+    """Whether frames without voxels are left out of segmentations; some viewers need them."""
+    max_frames: int = Field(default=0, ge=0)
+    """Most frames of one segmentation; one with more becomes several, each of whole segments.
+    0: no limit."""
+    transfer_syntax: TransferSyntaxName = "explicit-vr-little-endian"
+    """How objects are encoded, those that can be; what cannot is Explicit VR Little Endian."""
+
+
 class DimseNode(_Table):
     """A peer that speaks DIMSE."""
 
@@ -180,6 +207,8 @@ class DimseNode(_Table):
     counts_for: tuple[AeTitle, ...] = ()
     """Calling AE titles whose series this peer is asked to count by C-FIND, so that they are
     complete as soon as that many instances are here."""
+    results: ResultSettings = ResultSettings()
+    """In which forms the peer gets what models make."""
 
 
 class DicomwebNode(_Table):
@@ -192,6 +221,8 @@ class DicomwebNode(_Table):
     """File that holds a bearer token."""
     counts_for: tuple[AeTitle, ...] = ()
     """Calling AE titles whose series this peer is asked to count by QIDO-RS."""
+    results: ResultSettings = ResultSettings()
+    """In which forms the peer gets what models make."""
 
 
 class HealthImagingNode(_Table):

@@ -1,10 +1,22 @@
 """``gateway check``."""
 
+from typing import Annotated
+
+import typer
+
 from gateway.cli.common import ConfigOption, read_settings
+from gateway.errors import ConfigurationInvalid
+from gateway.inference import BundleHosts
+from gateway.inference.verification import loading_problems
 from gateway.workflow.validation import validated
 
 
-def check(config: ConfigOption = None) -> None:
+def check(
+    config: ConfigOption = None,
+    load: Annotated[
+        bool, typer.Option(help="Load every model in a process of its own: seconds for each.")
+    ] = True,
+) -> None:
     """Validate settings, rules and models.
 
     Every problem is one line, file:line:column: message, and the exit status is then 1. Notes
@@ -14,9 +26,17 @@ def check(config: ConfigOption = None) -> None:
     \b
     Examples:
       gateway check
+      gateway check --no-load
       gateway check --config /etc/gateway/gateway.toml
     """
-    configuration = validated(read_settings(config))
+    settings = read_settings(config)
+    configuration = validated(settings)
+    if load and configuration.models:
+        with BundleHosts(device="cpu") as hosts:
+            models_dir = settings.node.models_dir
+            problems = list(loading_problems(configuration.models, models_dir, hosts))
+        if problems:
+            raise ConfigurationInvalid(problems)
     enabled = sum(rule.rule.enabled for rule in configuration.rules.rules)
     for note in configuration.notes:
         print(f"note: {note}")

@@ -2,8 +2,10 @@
 
 import hashlib
 import os
+from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Annotated, Any
 
 import typer
@@ -13,27 +15,37 @@ from rich.table import Table
 
 from gateway.cli.common import ConfigOption, JsonOption, console, print_json
 from gateway.cli.transfer import files_under
-from gateway.errors import ConfigurationInvalid, InputRefused, NotFound
+from gateway.errors import ConfigurationInvalid, InputRefused, ModelFailed, NotFound
 from gateway.inference import (
     BundleHosts,
+    Decoders,
     Model,
     ResultIdentity,
     SegmentationResult,
+    SeriesVolume,
     bundle_digest,
     input_digest,
     list_models,
     load_model,
+    read_series_volume,
     segment_series,
 )
+from gateway.inference.drafting import draft_descriptor
+from gateway.inference.installation import install
+from gateway.inference.verification import DryRun, dry_run
 from gateway.settings import find_settings_file, load_settings
 from gateway.shipped import shipped
+from gateway.testing.phantom import Anatomy
+from gateway.testing.scanner import Acquisition, scan, write_series
 from gateway.version import VERSION
+from gateway.workflow.segmenting import measures_json
 
 app = typer.Typer(
     no_args_is_help=True, rich_markup_mode=None, help="The MONAI bundles this node can run."
 )
 NameArgument = Annotated[str, typer.Argument(metavar="NAME", help="A model's name.")]
 _WRITTEN_BY = "GATEWAY"
+_PHANTOM_SLICES = 24
 
 
 @app.command("list")
@@ -55,12 +67,61 @@ def list_them(config: ConfigOption = None, json: JsonOption = False) -> None:
     console().print(table)
 
 
-@app.command("verify")
-def verify(name: NameArgument, config: ConfigOption = None) -> None:
-    """Check a model's descriptor against its bundle, and load the bundle.
+@app.command("install")
+def install_one(
+    source: Annotated[
+        str,
+        typer.Argument(
+            metavar="SRC", help="A folder, a zip file, an https address, or monai:NAME[@VERSION]."
+        ),
+    ],
+    name: Annotated[str | None, typer.Option("--name", help="The model's name here.")] = None,
+    sha256: Annotated[
+        str | None, typer.Option("--sha256", help="Digest that the archive must have.")
+    ] = None,
+    config: ConfigOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Bring a MONAI bundle into the models folder; nothing is downloaded at any other time.
 
-    Where only the digest differs, the message gives the one to write into the descriptor: do
-    so when you know why the bundle's files changed.
+    It does not run before it has a descriptor: `gateway models describe` drafts one.
+
+    \b
+    Examples:
+      gateway models install ~/bundles/spleen_ct_segmentation
+      gateway models install monai:spleen_ct_segmentation@0.5.9
+      gateway models install https://example.org/spleen.zip --sha256 0123...
+    """
+    done = install(source, models_folder(config), name=name, sha256=sha256)
+    if json:
+        print_json(asdict(done))
+        return
+    print(f"installed {done.name} {done.version}, {done.bundle_digest}")
+    descriptor = models_folder(config) / f"{done.name}.yaml"
+    print(f"next: gateway models describe {done.name} > {descriptor}")
+
+
+@app.command("describe")
+def describe(name: NameArgument, config: ConfigOption = None) -> None:
+    """Print a first descriptor for a bundle, drafted from what its metadata says.
+
+    Labels get the SNOMED CT code of their name where there is one. Read every line before you
+    use it: metadata is often wrong, and never says for whom the model is meant.
+
+    \b
+    Examples:
+      gateway models describe spleen_ct_segmentation > models/spleen_ct_segmentation.yaml
+    """
+    print(draft_descriptor(models_folder(config), name), end="")
+
+
+@app.command("verify")
+def verify(name: NameArgument, config: ConfigOption = None, json: JsonOption = False) -> None:
+    """Check a model's descriptor against its bundle, and run it on a phantom.
+
+    The phantom is of the modality that the descriptor names. Its result must come twice the
+    same, and the same by files and in memory. Where only the digest differs, the message gives
+    the one to write into the descriptor: do so when you know why the bundle's files changed.
 
     \b
     Examples:
@@ -70,11 +131,19 @@ def verify(name: NameArgument, config: ConfigOption = None) -> None:
     try:
         model = load_model(folder, name)
     except ConfigurationInvalid:
-        print(f"digest of the bundle as it is now: {bundle_digest(folder / name)}")
+        if (folder / name).is_dir():
+            print(f"digest of the bundle as it is now: {bundle_digest(folder / name)}")
         raise
-    with BundleHosts() as hosts:
-        hosts.start(model)
-    print(f"{name} {model.version}: descriptor and bundle agree, and the bundle loads")
+    with BundleHosts() as hosts, TemporaryDirectory(prefix="gateway-verify-") as scratch:
+        done = dry_run(model, hosts, phantom_volume(model, Path(scratch)))
+    if done.problems:
+        raise ModelFailed(f"model {name}: " + "; ".join(done.problems))
+    if json:
+        print_json(_dry_run_json(model, done))
+        return
+    print(f"{name} {model.version}: descriptor and bundle agree, and the bundle runs")
+    for segment, voxels in _voxels(model, done):
+        print(f"  {segment}: {voxels:,} voxels of the phantom")
 
 
 @app.command("run")
@@ -87,8 +156,8 @@ def run(
 ) -> None:
     """Segment a folder of DICOM, without any network, and write the result objects.
 
-    IN holds the files of one series; OUT gets seg.dcm. Without settings, the models that come
-    with the product are used.
+    IN holds the files of one series; OUT gets seg.dcm, and a file for each further output of
+    the model. Without settings, the models that come with the product are used.
 
     \b
     Examples:
@@ -97,15 +166,30 @@ def run(
     """
     model = load_model(models_folder(config), name)
     paths = _only_series(source)
-    with BundleHosts() as hosts:
-        result = segment_series(paths, model, hosts, _identity(paths))
-    target.mkdir(parents=True, exist_ok=True)
-    output = target / "seg.dcm"
-    output.write_bytes(result.file)
+    with BundleHosts() as hosts, Decoders() as decoders:
+        result = segment_series(paths, model, hosts, _identity(paths), decoders=decoders)
+    outputs = _write(result, target)
     if json:
-        print_json(_run_json(model, result, [output]))
+        print_json(_run_json(model, result, outputs))
     else:
-        _print_run(model, result, output)
+        _print_run(model, result, outputs)
+
+
+def phantom_volume(model: Model, folder: Path) -> SeriesVolume:
+    """Scan a part of a torso as the first modality of a model; its files go to ``folder``."""
+    slices = max(model.descriptor.minimum_slices, _PHANTOM_SLICES)
+    acquisition = Acquisition(
+        rows=48,
+        columns=48,
+        slices=slices,
+        row_spacing_mm=4.5,
+        column_spacing_mm=4.5,
+        slice_spacing_mm=5.0,
+    )
+    datasets = scan(Anatomy.torso(), acquisition)
+    for dataset in datasets:
+        dataset.Modality = model.descriptor.modality[0]
+    return read_series_volume(write_series(datasets, folder))
 
 
 def models_folder(config: Path | None) -> Path:
@@ -155,23 +239,49 @@ def _identity(paths: list[Path]) -> ResultIdentity:
     )
 
 
+def _write(result: SegmentationResult, target: Path) -> list[Path]:
+    """Write each object under the name of its kind, with a number where there are several."""
+    target.mkdir(parents=True, exist_ok=True)
+    kinds = [str(one.form.output) for one in result.objects]
+    outputs = []
+    for number, (kind, one) in enumerate(zip(kinds, result.objects, strict=True)):
+        suffix = f"-{kinds[:number].count(kind) + 1}" if kinds.count(kind) > 1 else ""
+        outputs.append(target / f"{kind}{suffix}.dcm")
+        outputs[-1].write_bytes(one.file)
+    return outputs
+
+
+def _voxels(model: Model, done: DryRun) -> list[tuple[str, int]]:
+    counts = done.inference.voxels if done.inference else {}
+    segments = model.descriptor.segments_by_label
+    return [(segment.label, counts.get(segment.label_id, 0)) for segment in segments]
+
+
+def _dry_run_json(model: Model, done: DryRun) -> dict[str, Any]:
+    timings_ms = done.inference.timings_ms if done.inference else {}
+    return {
+        "model": model.name,
+        "version": model.version,
+        "segments": [{"label": label, "voxels": n} for label, n in _voxels(model, done)],
+        "timings_ms": {stage: round(ms, 1) for stage, ms in timings_ms.items()},
+    }
+
+
 def _run_json(model: Model, result: SegmentationResult, outputs: list[Path]) -> dict[str, Any]:
     return {
         "model": model.name,
-        "segments": [
-            {"label": one.label, "voxels": one.voxels, "ml": round(one.ml, 3)}
-            for one in result.segments
-        ],
+        "segments": list(measures_json(result.segments)),
         "timings_ms": {stage: round(ms, 1) for stage, ms in result.timings_ms.items()},
         "outputs": [str(path) for path in outputs],
     }
 
 
-def _print_run(model: Model, result: SegmentationResult, output: Path) -> None:
+def _print_run(model: Model, result: SegmentationResult, outputs: list[Path]) -> None:
     table = Table("segment", "voxels", "ml", title=f"{model.name} {model.version}")
     for one in result.segments:
         table.add_row(one.label, f"{one.voxels:,}", f"{one.ml:,.1f}")
     console().print(table)
     stages = ", ".join(f"{stage} {ms:,.0f}" for stage, ms in result.timings_ms.items())
     print(f"milliseconds: {stages}")
-    print(f"wrote {output}")
+    for output in outputs:
+        print(f"wrote {output}")

@@ -1,4 +1,4 @@
-"""Stored values of one image decoded to modality values, such as Hounsfield units.
+"""Stored values of an image or of its frames decoded to modality values, as Hounsfield units.
 
 The values are those of the Modality LUT step (PS3.3 C.7.6.16.2.9.1, C.11.1) and of nothing after
 it: windows, presentation shapes, the inversion of MONOCHROME1 and real world values are ways of
@@ -6,14 +6,17 @@ showing or of naming them, and no model was trained on those.
 """
 
 import struct
-from typing import Any
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
 from pydicom import Dataset
-from pydicom.pixels.utils import pixel_array
+from pydicom.pixels.utils import iter_pixels, pixel_array
 from pydicom.uid import UID
 
+from gateway.dicom.reasons import InputReason
 from gateway.errors import InputRefused
 
 # What pydicom and its decoder plugins let through when pixel data cannot be decoded.
@@ -33,6 +36,35 @@ _DECODE_ERRORS = (
 )
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Rescale:
+    """The linear step from stored to modality values: stored value x slope + intercept."""
+
+    slope: float = 1.0
+    intercept: float = 0.0
+
+    @classmethod
+    def from_item(cls, dataset: Dataset, item: Dataset) -> Self:
+        """Read Rescale Slope and Rescale Intercept, 1 and 0 where they are not given.
+
+        ``item`` is the data set itself, or a frame's Pixel Value Transformation item
+        (PS3.3 C.7.6.16.2.9). Raises InputRefused for what is no finite number.
+        """
+        return cls(
+            slope=_number(dataset, item, "RescaleSlope", 1.0),
+            intercept=_number(dataset, item, "RescaleIntercept", 0.0),
+        )
+
+    def applied(self, stored: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
+        """Return modality values, in single precision whatever the stored values are in."""
+        values = stored.astype(np.float32)
+        if self.slope != 1.0:
+            values *= np.float32(self.slope)
+        if self.intercept != 0.0:
+            values += np.float32(self.intercept)
+        return values
+
+
 def modality_values(dataset: Dataset) -> npt.NDArray[np.float32]:
     """Decode the pixels of a single-frame grayscale image, and apply its own rescale.
 
@@ -43,56 +75,79 @@ def modality_values(dataset: Dataset) -> npt.NDArray[np.float32]:
     Raises InputRefused for colour, for a modality look-up table, and for pixel data that no
     decoder reads, with the SOP Instance UID and the transfer syntax.
     """
-    _require_grayscale(dataset)
-    slope, intercept = (
-        _rescale(dataset, "RescaleSlope", 1.0),
-        _rescale(dataset, "RescaleIntercept", 0.0),
-    )
-    values = _stored_values(dataset).astype(np.float32)
-    if values.ndim != 2:
-        raise _refused(dataset, f"its pixel data has {values.ndim} dimensions instead of 2")
-    if slope != 1.0:
-        values *= np.float32(slope)
-    if intercept != 0.0:
-        values += np.float32(intercept)
-    return values
+    require_grayscale(dataset)
+    rescale = Rescale.from_item(dataset, dataset)
+    try:
+        stored = pixel_array(dataset, raw=True)
+    except _DECODE_ERRORS as error:
+        raise _unreadable(dataset, error) from error
+    if stored.ndim != 2:
+        raise _refused(
+            dataset,
+            InputReason.UNREADABLE_PIXELS,
+            f"its pixel data has {stored.ndim} dimensions instead of 2",
+        )
+    return rescale.applied(stored)
 
 
-def _require_grayscale(dataset: Dataset) -> None:
+def frame_values(
+    dataset: Dataset, frames: Sequence[tuple[int, Rescale]]
+) -> Iterator[npt.NDArray[np.float32]]:
+    """Decode frames of a multi-frame grayscale image, and apply to each its own rescale.
+
+    ``frames`` are numbers, from 1, with what rescales the frame; arrays (rows, columns) come in
+    their order, one at a time. Raises InputRefused as `modality_values` does.
+    """
+    require_grayscale(dataset)
+    indices = [number - 1 for number, _ in frames]
+    try:
+        decoded = iter_pixels(dataset, indices=indices, raw=True)
+        for (_, rescale), stored in zip(frames, decoded, strict=True):
+            yield rescale.applied(stored)
+    except _DECODE_ERRORS as error:
+        raise _unreadable(dataset, error) from error
+
+
+def require_grayscale(dataset: Dataset) -> None:
+    """Raise InputRefused unless the header announces grayscale values with a linear rescale."""
     photometric_interpretation = str(dataset.get("PhotometricInterpretation", ""))
     if dataset.get("SamplesPerPixel", 1) != 1 or not photometric_interpretation.startswith(
         "MONOCHROME"
     ):
-        raise _refused(dataset, "it is a colour image, and models take grayscale")
+        raise _refused(
+            dataset, InputReason.COLOUR, "it is a colour image, and models take grayscale"
+        )
     if "ModalityLUTSequence" in dataset:
         raise _refused(
-            dataset, "its values are defined by a Modality LUT, and models take rescaled values"
+            dataset,
+            InputReason.MODALITY_LUT,
+            "its values are defined by a Modality LUT, and models take rescaled values",
         )
 
 
-def _rescale(dataset: Dataset, keyword: str, default: float) -> float:
+def _number(dataset: Dataset, item: Dataset, keyword: str, default: float) -> float:
+    reason = InputReason.INVALID_RESCALE
     try:
-        value = dataset.get(keyword)
+        value = item.get(keyword)
         number = default if value is None or value == "" else float(value)
     except (TypeError, ValueError) as error:
-        raise _refused(dataset, f"its {keyword} is not a number") from error
+        raise _refused(dataset, reason, f"its {keyword} is not a number") from error
     if not np.isfinite(number):
-        raise _refused(dataset, f"its {keyword} is not a finite number")
+        raise _refused(dataset, reason, f"its {keyword} is not a finite number")
     return number
 
 
-def _stored_values(dataset: Dataset) -> npt.NDArray[Any]:
-    try:
-        values: npt.NDArray[Any] = pixel_array(dataset, raw=True)
-    except _DECODE_ERRORS as error:
-        syntax = UID(str(getattr(dataset, "file_meta", Dataset()).get("TransferSyntaxUID", "")))
-        raise _refused(
-            dataset,
-            f"its pixel data in {syntax.name or 'an unknown transfer syntax'} ({syntax}) cannot "
-            f"be decoded: {type(error).__name__}",
-        ) from error
-    return values
+def _unreadable(dataset: Dataset, error: Exception) -> InputRefused:
+    syntax = UID(str(getattr(dataset, "file_meta", Dataset()).get("TransferSyntaxUID", "")))
+    return _refused(
+        dataset,
+        InputReason.UNREADABLE_PIXELS,
+        f"its pixel data in {syntax.name or 'an unknown transfer syntax'} ({syntax}) cannot "
+        f"be decoded: {type(error).__name__}",
+    )
 
 
-def _refused(dataset: Dataset, what: str) -> InputRefused:
-    return InputRefused(f"instance {dataset.get('SOPInstanceUID', '(no UID)')} is refused: {what}")
+def _refused(dataset: Dataset, reason: InputReason, what: str) -> InputRefused:
+    instance = str(dataset.get("SOPInstanceUID", ""))
+    detail = f"instance {instance or '(no UID)'} is refused: {what}"
+    return InputRefused(detail, reason=reason, instances=[instance])

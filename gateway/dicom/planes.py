@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 from pydicom import Dataset
 
+from gateway.dicom.reasons import GeometryReason
 from gateway.errors import GeometryRefused
 
 Vector = tuple[float, float, float]
@@ -27,24 +28,6 @@ COSINE_TOLERANCE = 1e-3
 
 Scanners write six to eight digits; 1e-3 is 0.06 degrees, a quarter of a millimetre over 250 mm.
 """
-
-
-class GeometryReason(StrEnum):
-    """Why the slices of a series are not taken as one volume."""
-
-    NO_GEOMETRY = "no-geometry"  #: position, orientation, pixel spacing or matrix is missing
-    INVALID_GEOMETRY = "invalid-geometry"  #: such a value is there, but no plane has it
-    ENHANCED_MULTI_FRAME = "enhanced-multi-frame"  #: one object with many frames: not handled
-    SINGLE_SLICE = "single-slice"  #: one slice has no slice spacing
-    TOO_FEW_SLICES = "too-few-slices"  #: two slices cannot show whether the spacing is regular
-    MIXED_ORIENTATION = "mixed-orientation"  #: slices are not parallel, as in a localizer
-    MIXED_MATRIX = "mixed-matrix"  #: rows, columns or pixel spacing differ between slices
-    MIXED_FRAME_OF_REFERENCE = "mixed-frame-of-reference"  #: positions do not compare
-    DUPLICATE_POSITION = "duplicate-position"  #: several slices lie in one plane
-    GANTRY_TILT = "gantry-tilt"  #: slices are not stacked along their normal
-    MISSING_SLICE = "missing-slice"  #: a distance is a whole multiple of the spacing
-    IRREGULAR_SPACING = "irregular-spacing"  #: the distances between slices vary
-    SHIFTED_SLICE = "shifted-slice"  #: a slice is moved sideways out of the stack
 
 
 class Orientation(StrEnum):
@@ -79,15 +62,17 @@ def orientation(image_orientation_patient: Sequence[float]) -> Orientation:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SlicePlane:
-    """The plane of one single-frame image, with its matrix.
+    """The plane of one image, or of one frame of a multi-frame image, with its matrix.
 
     ``position_lps_mm`` is the centre of the first pixel in patient coordinates (left, posterior,
     superior). ``row_cosines`` is the direction in which the column index grows,
     ``column_cosines`` that in which the row index grows. ``row_spacing_mm`` is the distance
-    between rows, the first value of Pixel Spacing (PS3.3 10.7.1.3).
+    between rows, the first value of Pixel Spacing (PS3.3 10.7.1.3). ``frame_number`` counts from
+    1, and is None where the instance is one image.
     """
 
     sop_instance_uid: str
+    frame_number: int | None = None
     frame_of_reference_uid: str = ""
     position_lps_mm: Vector
     row_cosines: Vector
@@ -104,28 +89,48 @@ class SlicePlane:
         Raises GeometryRefused when the object has many frames, lacks an attribute or carries
         impossible values.
         """
-        instance = str(dataset.get("SOPInstanceUID", ""))
         if is_multi_frame(dataset):
+            instance = str(dataset.get("SOPInstanceUID", ""))
             raise GeometryRefused(
                 GeometryReason.ENHANCED_MULTI_FRAME,
-                f"instance {instance} is a multi-frame object; "
-                "only series of single-frame images are segmented",
+                f"instance {instance} is a multi-frame object and has no single plane",
                 [instance],
             )
-        cosines = _numbers(dataset, "ImageOrientationPatient", 6)
-        row_spacing_mm, column_spacing_mm = _numbers(dataset, "PixelSpacing", 2)
+        return cls.from_items(dataset, position=dataset, orientation=dataset, measures=dataset)
+
+    @classmethod
+    def from_items(
+        cls,
+        dataset: Dataset,
+        *,
+        position: Dataset,
+        orientation: Dataset,
+        measures: Dataset,
+        frame_number: int | None = None,
+    ) -> Self:
+        """Read the plane of a frame from the items that say where it lies.
+
+        ``position`` holds Image Position (Patient), ``orientation`` Image Orientation (Patient)
+        and ``measures`` Pixel Spacing: the items of the Plane Position, Plane Orientation and
+        Pixel Measures macros (PS3.3 C.7.6.16.2), or the data set itself. Raises GeometryRefused.
+        """
+        instance = str(dataset.get("SOPInstanceUID", ""))
+        source = _Source(instance=instance, frame_number=frame_number)
+        cosines = source.numbers(orientation, "ImageOrientationPatient", 6)
+        row_spacing_mm, column_spacing_mm = source.numbers(measures, "PixelSpacing", 2)
         plane = cls(
             sop_instance_uid=instance,
+            frame_number=frame_number,
             frame_of_reference_uid=str(dataset.get("FrameOfReferenceUID") or ""),
-            position_lps_mm=_vector(_numbers(dataset, "ImagePositionPatient", 3)),
+            position_lps_mm=_vector(source.numbers(position, "ImagePositionPatient", 3)),
             row_cosines=_vector(cosines[:3]),
             column_cosines=_vector(cosines[3:]),
             row_spacing_mm=row_spacing_mm,
             column_spacing_mm=column_spacing_mm,
-            rows=int(_numbers(dataset, "Rows", 1)[0]),
-            columns=int(_numbers(dataset, "Columns", 1)[0]),
+            rows=int(source.numbers(dataset, "Rows", 1)[0]),
+            columns=int(source.numbers(dataset, "Columns", 1)[0]),
         )
-        plane._require_possible()
+        plane._require_possible(source)
         return plane
 
     @property
@@ -134,19 +139,15 @@ class SlicePlane:
         normal = np.cross(self.row_cosines, self.column_cosines)
         return normal / np.linalg.norm(normal)
 
-    def _require_possible(self) -> None:
+    def _require_possible(self, source: "_Source") -> None:
         row, column = np.array(self.row_cosines), np.array(self.column_cosines)
         errors = [np.linalg.norm(row) - 1, np.linalg.norm(column) - 1, row @ column]
         if max(abs(float(error)) for error in errors) > COSINE_TOLERANCE:
-            raise self._impossible("Image Orientation (Patient) is not two perpendicular units")
+            raise source.invalid("Image Orientation (Patient) is not two perpendicular units")
         if min(self.row_spacing_mm, self.column_spacing_mm) <= 0:
-            raise self._impossible("Pixel Spacing is not positive")
+            raise source.invalid("Pixel Spacing is not positive")
         if min(self.rows, self.columns) <= 0:
-            raise self._impossible("Rows and Columns are not positive")
-
-    def _impossible(self, what: str) -> GeometryRefused:
-        detail = f"{what} in instance {self.sop_instance_uid}"
-        return GeometryRefused(GeometryReason.INVALID_GEOMETRY, detail, [self.sop_instance_uid])
+            raise source.invalid("Rows and Columns are not positive")
 
 
 def is_multi_frame(dataset: Dataset) -> bool:
@@ -157,27 +158,38 @@ def is_multi_frame(dataset: Dataset) -> bool:
     return str(dataset.get("NumberOfFrames") or 1).strip() != "1"
 
 
-def _numbers(dataset: Dataset, keyword: str, count: int) -> list[float]:
-    instance = str(dataset.get("SOPInstanceUID", ""))
-    try:
-        value = dataset.get(keyword)
-        if value is None or value == "":
-            raise GeometryRefused(
-                GeometryReason.NO_GEOMETRY,
-                f"{keyword} is missing in instance {instance}",
-                [instance],
-            )
-        numbers = np.atleast_1d(np.asarray(value, dtype=np.float64))
-    except (TypeError, ValueError) as error:
-        raise _unusable(keyword, instance) from error
-    if numbers.shape != (count,) or not np.isfinite(numbers).all():
-        raise _unusable(keyword, instance)
-    return [float(number) for number in numbers]
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Source:
+    """What geometry is read from, for the sentence that refuses it."""
 
+    instance: str
+    frame_number: int | None
 
-def _unusable(keyword: str, instance: str) -> GeometryRefused:
-    detail = f"{keyword} in instance {instance} is not the numbers that the attribute needs"
-    return GeometryRefused(GeometryReason.INVALID_GEOMETRY, detail, [instance])
+    def __str__(self) -> str:
+        frame = "" if self.frame_number is None else f" frame {self.frame_number}"
+        return f"instance {self.instance}{frame}"
+
+    def numbers(self, item: Dataset, keyword: str, count: int) -> list[float]:
+        try:
+            value = item.get(keyword)
+            if value is None or value == "":
+                raise self._refused(GeometryReason.NO_GEOMETRY, f"{keyword} is missing in {self}")
+            numbers = np.atleast_1d(np.asarray(value, dtype=np.float64))
+        except (TypeError, ValueError) as error:
+            raise self._unusable(keyword) from error
+        if numbers.shape != (count,) or not np.isfinite(numbers).all():
+            raise self._unusable(keyword)
+        return [float(number) for number in numbers]
+
+    def invalid(self, what: str) -> GeometryRefused:
+        return self._refused(GeometryReason.INVALID_GEOMETRY, f"{what} in {self}")
+
+    def _unusable(self, keyword: str) -> GeometryRefused:
+        detail = f"{keyword} in {self} is not the numbers that the attribute needs"
+        return self._refused(GeometryReason.INVALID_GEOMETRY, detail)
+
+    def _refused(self, reason: GeometryReason, detail: str) -> GeometryRefused:
+        return GeometryRefused(reason, detail, [self.instance])
 
 
 def _vector(values: Sequence[float]) -> Vector:

@@ -1,29 +1,38 @@
-"""From a series to a segmentation: geometry, warm bundle processes, DICOM SEG."""
+"""From a series to its results: geometry, warm bundle processes, DICOM objects."""
 
 from gateway.inference.bundle import Bundle, Model, bundle_digest, list_models, load_model
-from gateway.inference.descriptor import Descriptor, SegmentAttributes, load_descriptor
+from gateway.inference.decoders import Decoders
+from gateway.inference.descriptor import Descriptor, Output, SegmentAttributes, load_descriptor
+from gateway.inference.forms import Form, MadeObject, forms_for, taken_by
 from gateway.inference.hosts import BundleHosts, Inference
+from gateway.inference.measurement import SegmentMeasure
 from gateway.inference.pipeline import (
     SegmentationResult,
-    SegmentMeasure,
+    WrittenObject,
     require_input,
     segment_series,
 )
-from gateway.inference.segmentation import ResultIdentity, input_digest, part10, segmentation
+from gateway.inference.result import ResultIdentity, input_digest, part10
 from gateway.inference.volume import SeriesVolume, read_series_volume
 
 __all__ = [
     "Bundle",
     "BundleHosts",
+    "Decoders",
     "Descriptor",
+    "Form",
     "Inference",
+    "MadeObject",
     "Model",
+    "Output",
     "ResultIdentity",
     "SegmentAttributes",
     "SegmentMeasure",
     "SegmentationResult",
     "SeriesVolume",
+    "WrittenObject",
     "bundle_digest",
+    "forms_for",
     "input_digest",
     "list_models",
     "load_descriptor",
@@ -32,5 +41,5 @@ __all__ = [
     "read_series_volume",
     "require_input",
     "segment_series",
-    "segmentation",
+    "taken_by",
 ]

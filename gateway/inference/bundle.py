@@ -6,20 +6,23 @@ names.
 """
 
 import hashlib
-import json
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from gateway.errors import ConfigurationInvalid, NotFound, Problem
+from gateway.inference.agreement import disagreements
 from gateway.inference.descriptor import Descriptor, load_descriptor
-from gateway.positions import PositionedDocument, load_yaml
+from gateway.inference.metadata import Metadata, read_metadata
+from gateway.positions import load_yaml
 
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,39}")
-_VERSION = re.compile(r"[ -\[\]-~]{1,20}")
+MODEL_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,39}")
+"""What a model may be called: it names a folder and stands in results."""
+
 _CONFIG_NAMES = ("inference.json", "inference.yaml", "inference.yml")
+_CONFIG_PATTERNS = ("infer*.json", "infer*.yaml", "infer*.yml")
+_WEIGHT_SUFFIXES = (".pt", ".pth", ".ts")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -29,9 +32,19 @@ class Bundle:
     root: Path
     config_file: Path
     metadata_file: Path
-    version: str
-    labels: frozenset[int]
-    """Label values that metadata.json defines for the output; empty where it defines none."""
+    metadata: Metadata
+    weights_bytes: int
+    """Size of all files of weights together."""
+
+    @property
+    def version(self) -> str:
+        """The bundle's own version."""
+        return self.metadata.version
+
+    @property
+    def labels(self) -> frozenset[int]:
+        """Label values that metadata.json defines for the output; empty where it defines none."""
+        return self.metadata.labels
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -77,12 +90,21 @@ def load_model(models_dir: Path, name: str) -> Model:
     of the descriptor, the bundle and their agreement.
     """
     path = models_dir / f"{name}.yaml"
-    if not _NAME.fullmatch(name) or not path.is_file():
+    if not MODEL_NAME.fullmatch(name) or not path.is_file():
         raise NotFound(f"there is no model {name!r}: {models_dir} has no descriptor of that name")
     descriptor = load_descriptor(path)
     document = load_yaml(path)[0]
     bundle = read_bundle(models_dir / name, named_in=path)
-    found = list(_disagreements(path, document, descriptor, bundle))
+    found = list(
+        disagreements(
+            path,
+            document,
+            descriptor,
+            digest=bundle_digest(bundle.root),
+            metadata=bundle.metadata,
+            config_file=bundle.config_file,
+        )
+    )
     if found:
         raise ConfigurationInvalid(found)
     return Model(name=name, descriptor=descriptor, bundle=bundle)
@@ -113,19 +135,29 @@ def read_bundle(root: Path, *, named_in: Path) -> Bundle:
     """
     if not root.is_dir():
         raise _invalid(named_in, f"the bundle's folder {root} is missing")
-    configs = [root / "configs" / name for name in _CONFIG_NAMES]
-    config_file = next((path for path in configs if path.is_file()), None)
-    if config_file is None:
-        raise _invalid(named_in, f"{root / 'configs'} holds none of {', '.join(_CONFIG_NAMES)}")
     metadata_file = root / "configs" / "metadata.json"
-    metadata = _metadata(metadata_file)
     return Bundle(
         root=root,
-        config_file=config_file,
+        config_file=_config_file(root / "configs", named_in),
         metadata_file=metadata_file,
-        version=str(metadata["version"]),
-        labels=_labels(metadata),
+        metadata=read_metadata(metadata_file),
+        weights_bytes=sum(
+            path.stat().st_size
+            for path in (root / "models").rglob("*")
+            if path.suffix in _WEIGHT_SUFFIXES and path.is_file()
+        ),
     )
+
+
+def _config_file(folder: Path, named_in: Path) -> Path:
+    """Return the configuration of the usual name, or the only one that is for inference."""
+    for name in _CONFIG_NAMES:
+        if (folder / name).is_file():
+            return folder / name
+    others = [path for pattern in _CONFIG_PATTERNS for path in sorted(folder.glob(pattern))]
+    if len(others) == 1:
+        return others[0]
+    raise _invalid(named_in, f"{folder} holds none of {', '.join(_CONFIG_NAMES)}")
 
 
 def _digested(folder: Path) -> Iterator[Path]:
@@ -135,44 +167,6 @@ def _digested(folder: Path) -> Iterator[Path]:
             continue
         if path.is_file() and path.suffix != ".pyc":
             yield path
-
-
-def _metadata(path: Path) -> dict[str, Any]:
-    try:
-        metadata = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise _invalid(path, f"the bundle's metadata cannot be read: {error.strerror}") from error
-    except json.JSONDecodeError as error:
-        problem = Problem(path, error.lineno, error.colno, f"this is not JSON: {error.msg}")
-        raise ConfigurationInvalid([problem]) from error
-    if not isinstance(metadata, dict) or not _VERSION.fullmatch(str(metadata.get("version", ""))):
-        raise _invalid(path, "the bundle's metadata has no version of at most 20 characters")
-    return metadata
-
-
-def _labels(metadata: dict[str, Any]) -> frozenset[int]:
-    """Read the channels that the first output defines; other shapes than a map define none."""
-    outputs = metadata.get("network_data_format", {}).get("outputs", {})
-    definitions = [output.get("channel_def") for output in outputs.values()]
-    if not definitions or not isinstance(definitions[0], dict):
-        return frozenset()
-    return frozenset(int(channel) for channel in definitions[0] if str(channel).isdigit())
-
-
-def _disagreements(
-    path: Path, document: PositionedDocument, descriptor: Descriptor, bundle: Bundle
-) -> Iterator[Problem]:
-    digest = bundle_digest(bundle.root)
-    if digest != descriptor.bundle_digest:
-        message = (
-            f"the bundle's files give {digest}; if they are the ones that you verified, "
-            "write that digest here"
-        )
-        yield document.problem(path, ("bundle_digest",), message)
-    for index, segment in enumerate(descriptor.segments):
-        if bundle.labels and segment.label_id not in bundle.labels:
-            message = f"the bundle's metadata defines no output channel {segment.label_id}"
-            yield document.problem(path, ("segments", index, "labelID"), message)
 
 
 def _invalid(path: Path, message: str) -> ConfigurationInvalid:

@@ -6,20 +6,24 @@ editor and its tables.
 
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Self
+from typing import Annotated, Any, Self
 
 from pydantic import (
     AfterValidator,
     BaseModel,
     ConfigDict,
     Field,
+    SerializerFunctionWrapHandler,
     StringConstraints,
     ValidationError,
+    model_serializer,
     model_validator,
 )
 from pydantic.alias_generators import to_pascal
 
 from gateway.errors import ConfigurationInvalid, Problem
+from gateway.inference.host_requirements import HostRequirements
+from gateway.inference.input_requirements import InputRequirements
 from gateway.positions import load_yaml, problems
 
 
@@ -36,6 +40,10 @@ ShortText = Annotated[str, StringConstraints(pattern=r"^[ -~]{1,1024}$")]
 CodeString = Annotated[str, StringConstraints(pattern=r"^[A-Z0-9_ ]{1,16}$")]
 Digest = Annotated[str, StringConstraints(pattern=r"^sha256:[0-9a-f]{64}$")]
 ColourValue = Annotated[int, Field(ge=0, le=255)]
+
+
+_LATER_KEYS = ("nothing_found", "capture_images", "prediction", "input", "host")
+"""Keys that came after the first models were deployed; a result's UIDs name its descriptor."""
 
 
 class _Value(BaseModel):
@@ -83,6 +91,26 @@ class Output(StrEnum):
     """A kind of result object."""
 
     SEG = "seg"  #: Segmentation Storage, one binary segment per label
+    LABELMAP = "labelmap"  #: Label Map Segmentation Storage, one number per voxel
+    FRACTIONAL = "fractional"  #: Segmentation Storage, a probability per voxel and segment
+    SR = "sr"  #: Comprehensive 3D SR Storage, TID 1500 with what was measured
+    SC = "sc"  #: Secondary Capture Image Storage, slices with the outlines burned in
+    RTSTRUCT = "rtstruct"  #: RT Structure Set Storage, closed contours on the slices
+
+
+class NothingFound(StrEnum):
+    """What a series gives in which the model found no segment at all."""
+
+    OUTPUTS = "outputs"  #: all outputs, empty: a SEG with one frame without voxels
+    REPORT = "report"  #: only an SR that says what was looked for and not found
+    NOTHING = "nothing"  #: no object
+
+
+class Prediction(StrEnum):
+    """What the bundle's postprocessing leaves."""
+
+    LABELS = "labels"  #: one label per voxel
+    PROBABILITIES = "probabilities"  #: a channel from 0 to 1 for each label
 
 
 class GpuMemory(StrEnum):
@@ -104,6 +132,10 @@ class Descriptor(_Value):
     """The key under which the bundle's postprocessing leaves the label map."""
     modality: tuple[CodeString, ...] = Field(min_length=1)
     """Modalities of the series that the model takes; others are refused."""
+    host: HostRequirements = HostRequirements()
+    """How the model's process runs the bundle."""
+    input: InputRequirements = InputRequirements()
+    """How a series becomes the volume that the model takes."""
     minimum_slices: int = Field(default=3, ge=3)
     """The fewest slices that give the model enough to see; three are the least of any volume."""
     segments: tuple[SegmentAttributes, ...] = Field(min_length=1, max_length=255)
@@ -114,6 +146,13 @@ class Descriptor(_Value):
     series_number_offset: int = Field(default=10_000, ge=1, le=1_000_000)
     """Added to the source's Series Number, so that series 3 becomes 10003 beside its source."""
     outputs: tuple[Output, ...] = Field(default=(Output.SEG,), min_length=1)
+    """Kinds of result objects; a node gets those that its settings let it have."""
+    nothing_found: NothingFound = NothingFound.OUTPUTS
+    """What is made where no segment has a voxel."""
+    capture_images: int = Field(default=30, ge=1, le=2000)
+    """Most images of a secondary capture, spread evenly over the slices that show a segment."""
+    prediction: Prediction = Prediction.LABELS
+    """What stands under the output key; ``fractional`` needs probabilities."""
     gpu_memory: GpuMemory = GpuMemory.SMALL
     time_limit_seconds: float = Field(gt=0, le=86_400)
     """Longer than this is a failure: the model's process is ended."""
@@ -125,6 +164,21 @@ class Descriptor(_Value):
         if repeated:
             raise ValueError(f"labelID {repeated[0]} is given to more than one segment")
         return self
+
+    @model_validator(mode="after")
+    def _fractions_come_from_probabilities(self) -> Self:
+        if Output.FRACTIONAL in self.outputs and self.prediction is not Prediction.PROBABILITIES:
+            raise ValueError("the output fractional needs `prediction: probabilities`")
+        return self
+
+    @model_serializer(mode="wrap")
+    def _as_before(self, serialized: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Leave out later keys where they change nothing, so that digests stay as they were."""
+        content: dict[str, Any] = serialized(self)
+        for name in _LATER_KEYS:
+            if getattr(self, name) == type(self).model_fields[name].get_default():
+                content.pop(name)
+        return content
 
     @property
     def segments_by_label(self) -> tuple[SegmentAttributes, ...]:

@@ -1,27 +1,37 @@
 """The process of one model: loads its bundle once, then labels volumes until the socket closes.
 
-Run by `gateway.inference.hosts` as ``python -m gateway.inference.host FD``, where FD is one end
-of a Unix socket pair. Every bundle has a process of its own, because all bundles call their
-Python package ``scripts``, and because a bundle may crash.
+Run by `gateway.inference.host_process` as ``python -m gateway.inference.host FD``, where FD is
+one end of a Unix socket pair. Every bundle has a process of its own, because all bundles call
+their Python package ``scripts``, and because a bundle may crash, hang, or take all memory.
 """
 
 import logging
 import os
-import select
-import signal
 import socket
 import sys
-import threading
 import traceback
+from collections.abc import Mapping
 from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
 
 import torch
 
-from gateway.inference.network import LoadedBundle
+from gateway.inference.bundle import bundle_digest
+from gateway.inference.child import outlive_signals_but_not_the_parent
+from gateway.inference.isolation import be_killed_first, forbid_network
+from gateway.inference.labels import label_map_of, likeliest, probabilities_of
+from gateway.inference.network import LoadedBundle, Output
+from gateway.inference.weights import allow_arrays
 from gateway.inference.wire import ConnectionLost, Message, receive, send
 
-_PARENT_CHECK_MS = 1000
 _TRACEBACK_CHARACTERS = 8000
+_OUT_OF_MEMORY = ("out of memory", "can't allocate memory", "Cannot allocate memory")
+
+
+class BundleChanged(Exception):
+    """The bundle's files are not those that its descriptor names any more."""
 
 
 def main() -> None:
@@ -29,7 +39,10 @@ def main() -> None:
     # Handlers of MONAI and of bundles write where they like; errors are enough of that.
     logging.disable(logging.WARNING)
     connection = socket.socket(fileno=int(sys.argv[1]))
-    _outlive_signals_but_not_the_parent(connection)
+    outlive_signals_but_not_the_parent(connection)
+    be_killed_first()
+    forbid_network()
+    allow_arrays()
     if "OMP_NUM_THREADS" not in os.environ:
         torch.set_num_threads(len(os.sched_getaffinity(0)))
     with suppress(ConnectionLost):
@@ -39,62 +52,78 @@ def main() -> None:
 def serve(connection: socket.socket) -> None:
     """Load the bundle that the first message names, then answer each volume that comes.
 
-    A bundle that cannot be loaded ends the process after it was reported; one that fails on a
-    volume is reported, and the next volume is taken. Raises ConnectionLost when the parent
-    closes the socket.
+    A bundle that cannot be loaded, and one that runs out of memory, ends the process after it
+    was reported; one that fails on a volume is reported, and the next volume is taken. Raises
+    ConnectionLost when the parent closes the socket.
     """
     request = receive(connection)
     try:
-        bundle = LoadedBundle.load(**request.fields)
+        hosted = _Hosted.load(request.fields)
     except Exception as error:  # noqa: BLE001 - outermost layer: a bundle is foreign code
         send(connection, _failure(error))
         return
-    send(connection, Message(kind="ready", fields={"device": str(bundle.device)}))
+    send(connection, Message(kind="ready", fields={"device": str(hosted.bundle.device)}))
     del request
     while True:
-        send(connection, _answer(bundle, receive(connection)))
+        answer = hosted.answer(receive(connection))
+        send(connection, answer)
+        if answer.kind == "exhausted":
+            return
 
 
-def _answer(bundle: LoadedBundle, request: Message) -> Message:
-    try:
-        labelled = bundle.label(request.arrays[0], request.fields["affine_ras"])
-    except Exception as error:  # noqa: BLE001 - outermost layer: a bundle is foreign code
-        if torch.cuda.is_available():
-            torch.cuda.empty_cache()
-        return _failure(error)
-    return Message(
-        kind="labelled", fields={"timings_ms": labelled.timings_ms}, arrays=[labelled.label_map]
-    )
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class _Hosted:
+    """A loaded bundle, and the labels of its probabilities; none where it gives labels."""
+
+    bundle: LoadedBundle
+    labels: tuple[int, ...]
+
+    @classmethod
+    def load(cls, fields: Mapping[str, Any]) -> Self:
+        """Load the bundle, whose digest is that of the request."""
+        wanted = dict(fields)
+        labels = tuple(wanted.pop("labels"))
+        # Between the check of its descriptor and now, somebody may have copied a newer one.
+        if bundle_digest(Path(wanted["root"])) != wanted.pop("digest"):
+            raise BundleChanged("the bundle's files were changed after they were verified")
+        return cls(bundle=LoadedBundle.load(**wanted), labels=labels)
+
+    def answer(self, request: Message) -> Message:
+        """Label a volume, or say why not."""
+        try:
+            output = self.bundle.label(request.arrays[0], request.fields["affine_ras"])
+            return self._labelled(output)
+        except Exception as error:  # noqa: BLE001 - outermost layer: a bundle is foreign code
+            if torch.cuda.is_available():
+                torch.cuda.empty_cache()
+            return _failure(error)
+
+    def _labelled(self, output: Output) -> Message:
+        arrays = [label_map_of(output.array)] if not self.labels else []
+        if self.labels:
+            probabilities = probabilities_of(output.array, self.labels)
+            arrays = [likeliest(probabilities, self.labels), probabilities]
+        fields = {"timings_ms": dict(output.timings_ms), "peak_mb": output.peak_mb}
+        return Message(kind="labelled", fields=fields, arrays=arrays)
 
 
 def _failure(error: Exception) -> Message:
     """Describe an error of the bundle; its traceback names code, never data of a patient."""
     text = "".join(traceback.format_exception(error))[-_TRACEBACK_CHARACTERS:]
-    summary = (str(error).splitlines() or [""])[0][:500]
-    fields = {"error": f"{type(error).__name__}: {summary}", "traceback": text}
-    return Message(kind="failed", fields=fields)
+    first: BaseException = error
+    while first.__cause__ is not None:  # MONAI says at each layer that what is below it failed
+        first = first.__cause__
+    summary = (str(first).splitlines() or [""])[0][:500]
+    fields = {"error": f"{type(first).__name__}: {summary}", "traceback": text}
+    return Message(kind="exhausted" if _is_out_of_memory(error) else "failed", fields=fields)
 
 
-def _outlive_signals_but_not_the_parent(connection: socket.socket) -> None:
-    """Leave ending to the parent, which drains first; end at once when the parent is gone.
-
-    A service manager or a terminal signals the whole group of processes.
-    """
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    watch = threading.Thread(
-        target=_exit_with_parent, args=(connection.fileno(), os.getppid()), daemon=True
-    )
-    watch.start()
-
-
-def _exit_with_parent(connection_fd: int, parent_pid: int) -> None:
-    # Not PR_SET_PDEATHSIG: that fires when the thread that started this process ends.
-    poll = select.poll()
-    poll.register(connection_fd, select.POLLRDHUP)
-    while not poll.poll(_PARENT_CHECK_MS) and os.getppid() == parent_pid:
-        continue
-    os._exit(0)
+def _is_out_of_memory(error: BaseException) -> bool:
+    """Tell whether memory ran out, of the GPU or of the machine; torch has several ways to say."""
+    if isinstance(error, MemoryError | torch.OutOfMemoryError):
+        return True
+    is_said = isinstance(error, RuntimeError) and any(w in str(error) for w in _OUT_OF_MEMORY)
+    return is_said or (error.__cause__ is not None and _is_out_of_memory(error.__cause__))
 
 
 if __name__ == "__main__":

@@ -1,15 +1,8 @@
 """The gateway's side of the bundle hosts: one warm process per model, started when first asked."""
 
-import os
-import socket
-import subprocess
-import sys
 import threading
-import time
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
@@ -17,18 +10,21 @@ import numpy as np
 import numpy.typing as npt
 import structlog
 
-import gateway
 from gateway.errors import BundleHostLost, ModelFailed
+from gateway.inference.budget import Need, loaded_need, predicted_need
 from gateway.inference.bundle import Model
+from gateway.inference.descriptor import Prediction
+from gateway.inference.device_line import DeviceLine
+from gateway.inference.gpus import Gpu, installed_gpus
+from gateway.inference.host_process import HostEnded, HostProcess
+from gateway.inference.memory_folder import sweep
 from gateway.inference.volume import SeriesVolume
-from gateway.inference.wire import ConnectionLost, Message, receive, send
+from gateway.inference.wire import Message
 
 log = structlog.get_logger(__name__)
 
-START_SECONDS = 300.0
-"""A host must be ready within this time; importing torch from a cold disk can take a minute."""
-
-_END_SECONDS = 5.0
+_NO_GPU = {"CUDA_VISIBLE_DEVICES": ""}
+_ATTEMPTS = 2
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -36,25 +32,34 @@ class Inference:
     """A label map (slices, rows, columns) in uint8 or uint16, and what each stage took.
 
     ``voxels`` counts the voxels of every label that the descriptor names, 0 for none.
+    ``probabilities``, of a model whose descriptor says that it gives them, is (segments in the
+    order of their labels, slices, rows, columns) in uint8, 255 for certain.
     """
 
     label_map: npt.NDArray[Any]
     voxels: Mapping[int, int]
     timings_ms: Mapping[str, float]
+    probabilities: npt.NDArray[np.uint8] | None = None
 
 
 class BundleHosts:
     """The hosts of all models: started on first use, kept warm, ended together.
 
-    Safe to use from several threads: each host takes one volume at a time, hosts of different
-    models work side by side. ``device`` ("cpu", "cuda:1") overrides the bundles' own choice,
-    which takes a GPU when there is one.
+    Safe to use from several threads: each host takes one volume at a time; hosts of different
+    models work side by side, on a GPU where its memory lets them. ``device`` ("cpu", "cuda:1")
+    overrides the bundles' own choice, and then nothing is budgeted. ``gpus`` are those of this
+    machine where they are not given.
     """
 
-    def __init__(self, *, device: str | None = None) -> None:
+    def __init__(self, *, device: str | None = None, gpus: Sequence[Gpu] | None = None) -> None:
         self._device = device
-        self._slots: dict[str, _Slot] = {}
         self._guard = threading.Lock()
+        self._slots: dict[tuple[str, bool], _Slot] = {}
+        self._times_closed = 0
+        found = installed_gpus() if gpus is None and device is None else gpus or ()
+        self._gpu_lines = [DeviceLine(gpu, self._unload) for gpu in found]
+        self._cpu_line = DeviceLine(None, self._unload)
+        sweep()
 
     def __enter__(self) -> Self:
         return self
@@ -72,174 +77,143 @@ class BundleHosts:
 
         Raises ModelFailed when the bundle cannot be loaded, BundleHostLost when its process ends.
         """
-        slot = self._slot(model.name)
-        with slot.lock:
-            slot.host_for(model, self._device)
+        line = self._line(model)
+        need = loaded_need(model.bundle.weights_bytes)
+        try:
+            with line.computing(model.name, need, model.descriptor.host.priority):
+                self._host(model, line, self._times_closed)
+        except HostEnded as error:
+            raise BundleHostLost(f"the process of model {model.name} {error}") from error
 
     def segment(self, model: Model, volume: SeriesVolume) -> Inference:
         """Label a volume by the model, within the time limit of its descriptor.
 
-        Raises ModelFailed when the bundle raises an error, is over its time limit, or labels
-        what its descriptor does not name; BundleHostLost when its process ends, after which the
-        next call starts a new one.
+        A process that crashes, hangs or runs out of memory is ended, and the volume tried once
+        more in a fresh one. Raises ModelFailed when that ends, too, when the bundle raises an
+        error, or when it labels what its descriptor does not name; BundleHostLost when the hosts
+        were closed meanwhile.
         """
-        slot = self._slot(model.name)
-        with slot.lock:
-            host = slot.host_for(model, self._device)
-            answer = host.ask(_request(volume), model.descriptor.time_limit_seconds)
+        times_closed = self._times_closed
+        ends: list[HostEnded] = []
+        while True:
+            line, need = self._place(model, volume, ends)
+            try:
+                with line.computing(model.name, need, model.descriptor.host.priority):
+                    answer = self._host(model, line, times_closed).label(volume)
+                break
+            except HostEnded as error:
+                line.forget(model.name)
+                if self._times_closed != times_closed:
+                    message = f"the process of model {model.name} was closed with the worker"
+                    raise BundleHostLost(message) from error
+                ends.append(error)
+                log.warning("bundle_host_ended", model=model.name, reason=str(error))
+                if len(ends) == _ATTEMPTS:
+                    raise ModelFailed(_twice(model, ends)) from error
+        line.note_peak(model.name, need, answer.fields["peak_mb"])
         return _inference(model, volume, answer)
 
     def pid(self, model: Model) -> int | None:
         """Return the process id of the model's host, or None while there is none."""
-        host = self._slot(model.name).host
-        return host.process.pid if host is not None else None
+        for is_on_cpu in (False, True):
+            host = self._slot(model.name, is_on_cpu).host
+            if host is not None and host.alive:
+                return host.process.pid
+        return None
 
     def close(self) -> None:
         """End all hosts; a later call starts them anew."""
+        self._times_closed += 1
         with self._guard:
-            slots = list(self._slots.values())
-        for slot in slots:
+            slots = list(self._slots.items())
+        for (name, _), slot in slots:
             slot.close()
+            for line in self._lines():
+                line.forget(name)
 
-    def _slot(self, name: str) -> "_Slot":
+    def _lines(self) -> list[DeviceLine]:
+        return [*self._gpu_lines, self._cpu_line]
+
+    def _line(self, model: Model) -> DeviceLine:
+        if not self._gpu_lines:
+            return self._cpu_line
+        holding = [line for line in self._gpu_lines if line.holds(model.name)]
+        return (holding or self._gpu_lines)[0]
+
+    def _place(
+        self, model: Model, volume: SeriesVolume, ends: Sequence[HostEnded]
+    ) -> tuple[DeviceLine, Need]:
+        """Choose where to compute, and what of it to ask for."""
+        line, wishes = self._line(model), model.descriptor.host
+        need = predicted_need(
+            volume.array.shape,
+            len(model.descriptor.segments) + 1,
+            model.bundle.weights_bytes,
+            model.descriptor.gpu_memory,
+            limit_mb=wishes.gpu_memory_mb,
+            highest_seen=line.highest_seen(model.name),
+        )
+        if line.gpu is None:
+            return line, need
+        is_too_large = need.is_declared and need.total_mb > line.gpu.total_mb
+        has_run_out = any(end.is_of_memory for end in ends)
+        if wishes.cpu_fallback and (is_too_large or has_run_out):
+            return self._cpu_line, need
+        if has_run_out:  # then alone on the GPU
+            return line, Need(loaded_mb=need.loaded_mb, series_mb=line.gpu.total_mb)
+        return line, need
+
+    def _host(self, model: Model, line: DeviceLine, times_closed: int) -> HostProcess:
+        is_on_cpu = line is self._cpu_line
+        environment = _NO_GPU if is_on_cpu and self._gpu_lines else line.environment
+        slot = self._slot(model.name, is_on_cpu)
+        host = slot.host_for(model, self._device, environment)
+        if self._times_closed != times_closed:  # while it started
+            slot.close()
+            raise HostEnded("was closed")
+        return host
+
+    def _unload(self, name: str) -> None:
+        log.info("bundle_host_unloaded", model=name)
+        self._slot(name, is_on_cpu=False).close()
+
+    def _slot(self, name: str, is_on_cpu: bool) -> "_Slot":
         with self._guard:
-            return self._slots.setdefault(name, _Slot())
+            return self._slots.setdefault((name, is_on_cpu), _Slot())
 
 
 class _Slot:
-    """The place of one model's host; ``lock`` is held while the host is used."""
+    """The place of one model's host on one kind of device; its line admits one user at a time."""
 
     def __init__(self) -> None:
-        self.lock = threading.Lock()
-        self.host: _Host | None = None
+        self.host: HostProcess | None = None
 
-    def host_for(self, model: Model, device: str | None) -> "_Host":
+    def host_for(
+        self, model: Model, device: str | None, environment: Mapping[str, str]
+    ) -> HostProcess:
         if self.host is not None and (self.host.model != model or not self.host.alive):
-            self.end()
-        if self.host is None:
-            self.host = _Host.start(model, device)
-        return self.host
-
-    def end(self) -> None:
+            self.close()
         if self.host is not None:
-            self.host.kill()
+            return self.host
+        # Known before it is loaded, so that `close` also ends one that still loads.
+        host = self.host = HostProcess.start(model, environment)
+        try:
+            host.load(device)
+        except BaseException:
             self.host = None
-
-    def close(self) -> None:
-        # A busy host is killed without waiting for its answer; its caller sees it lost.
-        host = self.host
-        if host is not None:
-            host.process.kill()
-        with self.lock:
-            self.end()
-
-
-@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
-class _Host:
-    """One running process, and the socket to it."""
-
-    model: Model
-    process: subprocess.Popen[bytes]
-    connection: socket.socket
-
-    @classmethod
-    def start(cls, model: Model, device: str | None) -> Self:
-        started = time.perf_counter()
-        ours, theirs = socket.socketpair()
-        with theirs:
-            command = ["-m", "gateway.inference.host", str(theirs.fileno())]
-            process = subprocess.Popen(
-                [sys.executable, "-P", "-B", "-W", "ignore", *command],
-                pass_fds=[theirs.fileno()],
-                stdin=subprocess.DEVNULL,
-                stdout=2,  # what a bundle prints must not mix with our own output
-                env=_environment(),
-            )
-        host = cls(model=model, process=process, connection=ours)
-        answer = host.ask(_load_request(model, device), START_SECONDS)
-        log.info(
-            "bundle_host_started",
-            model=model.name,
-            pid=process.pid,
-            device=answer.fields["device"],
-            seconds=round(time.perf_counter() - started, 3),
-        )
+            raise
         return host
 
-    @property
-    def alive(self) -> bool:
-        return self.process.poll() is None
-
-    def ask(self, request: Message, seconds: float) -> Message:
-        """Send a request and wait for its answer, for so many seconds at most.
-
-        The process is ended whenever its answer does not arrive, and when it could not load;
-        it lives on when a bundle only failed on one volume.
-        """
-        try:
-            answer = self._exchange(request, seconds)
-        except BaseException:
-            self.kill()
-            raise
-        if answer.kind == "failed":
-            log.error("bundle_failed", model=self.model.name, traceback=answer.fields["traceback"])
-            if request.kind == "load":
-                self.kill()
-            raise ModelFailed(f"model {self.model.name} failed: {answer.fields['error']}")
-        return answer
-
-    def _exchange(self, request: Message, seconds: float) -> Message:
-        self.connection.settimeout(seconds)
-        try:
-            send(self.connection, request)
-            return receive(self.connection)
-        except TimeoutError as error:
-            raise ModelFailed(
-                f"model {self.model.name} was not done after {seconds:g} s and was ended"
-            ) from error
-        except ConnectionLost as error:
-            raise BundleHostLost(
-                f"the process of model {self.model.name} {self._ending()}; a new one is started"
-            ) from error
-
-    def kill(self) -> None:
-        """End the process and reap it."""
-        self.process.kill()
-        with suppress(subprocess.TimeoutExpired):  # a driver may hold it for a while
-            self.process.wait(_END_SECONDS)
-        self.connection.close()
-
-    def _ending(self) -> str:
-        try:
-            status = self.process.wait(_END_SECONDS)
-        except subprocess.TimeoutExpired:
-            return "closed its connection"
-        return f"was ended by signal {-status}" if status < 0 else f"ended with status {status}"
+    def close(self) -> None:
+        # A busy host is killed without waiting for its answer; its caller sees it ended.
+        host, self.host = self.host, None
+        if host is not None:
+            host.kill()
 
 
-def _environment() -> dict[str, str]:
-    """Let the child find this very package, from wherever the parent was started."""
-    package_parent = str(Path(gateway.__file__).parent.parent)
-    paths = [package_parent, *filter(None, [os.environ.get("PYTHONPATH")])]
-    return {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}
-
-
-def _load_request(model: Model, device: str | None) -> Message:
-    bundle = model.bundle
-    fields = {
-        "root": str(bundle.root.resolve()),
-        "config_file": str(bundle.config_file.resolve()),
-        "metadata_file": str(bundle.metadata_file.resolve()),
-        "input_key": model.descriptor.input_key,
-        "output_key": model.descriptor.output_key,
-        "device": device,
-    }
-    return Message(kind="load", fields=fields)
-
-
-def _request(volume: SeriesVolume) -> Message:
-    fields = {"affine_ras": volume.geometry.affine_ras.tolist()}
-    return Message(kind="label", fields=fields, arrays=[volume.array])
+def _twice(model: Model, ends: Sequence[HostEnded]) -> str:
+    first, second = (str(end) for end in ends)
+    return f"model {model.name} {first}; in a fresh process it {second}"
 
 
 def _inference(model: Model, volume: SeriesVolume, answer: Message) -> Inference:
@@ -253,10 +227,12 @@ def _inference(model: Model, volume: SeriesVolume, answer: Message) -> Inference
         raise ModelFailed(
             f"model {model.name} gave the label {unnamed[0]}, which its descriptor does not name"
         )
+    gives_labels = model.descriptor.prediction is Prediction.LABELS
     return Inference(
         label_map=label_map,
         voxels={label: counts.get(label, 0) for label in sorted(named)},
         timings_ms=answer.fields["timings_ms"],
+        probabilities=None if gives_labels else answer.arrays[1],
     )
 
 

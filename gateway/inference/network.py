@@ -1,54 +1,97 @@
-"""A MONAI bundle loaded for volumes that are in memory: its own transforms, network and inferer.
+"""A MONAI bundle in its process: loaded once, run by its own evaluator on one volume at a time.
 
 What is computed is what ``python -m monai.bundle run`` computes with the bundle's inference
-configuration, voxel for voxel, but for reading and writing files.
+configuration, voxel for voxel.
 """
 
-import contextlib
 import sys
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
+import nibabel
 import numpy as np
 import numpy.typing as npt
 import torch
-from monai.bundle import ConfigComponent, ConfigWorkflow
-from monai.data import MetaTensor, decollate_batch, list_data_collate
-from monai.transforms import Compose, EnsureChannelFirst
-from monai.utils import MetaKeys, SpaceKeys
+from ignite.engine import Events
+from monai.bundle import ConfigWorkflow
+from monai.engines import IterationEvents
 
-_FILE_TRANSFORMS = ("LoadImage", "SaveImage")
-_CHECKPOINT_KEYS = ("model", "state_dict")
+from gateway.inference.configuration import load_weights, open_workflow, run_key
+from gateway.inference.file_path import ImageFile
+from gateway.inference.memory_images import (
+    BundleUnsupported,
+    MemorySaver,
+    as_nifti,
+    read_from_memory,
+    upload_after_loading,
+    write_to_memory,
+)
 
-
-class BundleUnsupported(Exception):
-    """A bundle needs something that running it in memory does not offer."""
+_NAME = "image.nii"
+_BYTES_PER_MB = 1 << 20
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
-class Labelled:
-    """A label map (slices, rows, columns) in uint8 or uint16, and what each stage took."""
+class Output:
+    """What the bundle would have written for a volume, and what each stage took.
 
-    label_map: npt.NDArray[Any]
-    timings_ms: dict[str, float]
+    ``array`` is (slices, rows, columns), or (channels, slices, rows, columns). ``peak_mb`` is
+    the most memory that was in use on the GPU, 0 without one.
+    """
+
+    array: npt.NDArray[Any]
+    timings_ms: Mapping[str, float]
+    peak_mb: int = 0
+
+
+@dataclass(kw_only=True, slots=True, eq=False)
+class _Clock:
+    """When the stages of one run ended."""
+
+    device: torch.device
+    started: float = 0.0
+    read: float = 0.0
+    inferred: float = 0.0
+
+    def start(self) -> None:
+        self.started = time.perf_counter()
+        self.read = self.inferred = self.started
+
+    def note_read(self) -> None:
+        self.read = self.inferred = time.perf_counter()
+
+    def note_inferred(self) -> None:
+        if self.device.type == "cuda":
+            torch.cuda.synchronize(self.device)  # for honest timings
+        self.inferred = time.perf_counter()
+
+    def timings_ms(self) -> dict[str, float]:
+        ended = time.perf_counter()
+        return {
+            "preprocess": (self.read - self.started) * 1000,
+            "infer": (self.inferred - self.read) * 1000,
+            "postprocess": (ended - self.inferred) * 1000,
+        }
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class LoadedBundle:
-    """The parts of a bundle that label one volume, with weights on ``device``."""
+    """A bundle whose evaluator waits for the next volume, with weights on ``device``.
 
+    With ``file``, the bundle reads and writes files there; otherwise images pass in memory.
+    """
+
+    workflow: ConfigWorkflow
     device: torch.device
-    network: torch.nn.Module
-    inferer: Any
-    preprocessing: Compose
-    postprocessing: Compose
-    loader_adds_channel: bool
-    amp: dict[str, Any] | None
-    input_key: str
+    run_key: str | None
     output_key: str
+    clock: _Clock
+    images: dict[str, nibabel.Nifti1Image] = field(default_factory=dict)
+    savers: Sequence[MemorySaver] = ()
+    file: ImageFile | None = None
 
     @classmethod
     def load(
@@ -60,155 +103,141 @@ class LoadedBundle:
         input_key: str,
         output_key: str,
         device: str | None,
+        scratch: str,
+        by_file: bool = False,
+        run_key_wanted: str | None = None,
+        extra_inputs: Mapping[str, Any] | None = None,
     ) -> Self:
         """Read the configuration through MONAI's ConfigWorkflow and the weights without pickle.
 
         ``device`` overrides the bundle's own choice, which takes a GPU when there is one.
-        Raises BundleUnsupported, and whatever the bundle's code raises.
+        Raises BundleUnsupported, WeightsUnreadable, and whatever the bundle's code raises.
         """
-        sys.path.insert(0, root)  # a bundle imports its own package "scripts"
-        override = {"bundle_root": root} | (
-            {"device": f"$torch.device('{device}')"} if device else {}
+        file = ImageFile(Path(scratch)) if by_file else None
+        name = str(file.input) if file else _NAME
+        workflow = open_workflow(
+            root=Path(root),
+            config_file=Path(config_file),
+            metadata_file=Path(metadata_file),
+            device=device,
+            item={input_key: name, **(extra_inputs or {})},
+            scratch=Path(scratch),
+            by_file=by_file,
         )
-        workflow = ConfigWorkflow(
-            config_file=config_file,
-            meta_file=metadata_file,
-            logging_file=False,
-            workflow_type="inference",
-            **override,
-        )
-        workflow.initialize()
-        _require_plain_evaluator(workflow)
-        network = workflow.network_def.to(workflow.device)
-        network.load_state_dict(_weights(workflow, Path(root)))
-        network.eval()
-        loaders, preprocessing = _split(workflow.preprocessing)
+        images: dict[str, nibabel.Nifti1Image] = {}
+        savers: Sequence[MemorySaver] = ()
+        where = torch.device(workflow.device)
+        if file is None:
+            read_from_memory(workflow.preprocessing, images)
+            savers = write_to_memory(workflow.postprocessing, output_key)
+            if where.type == "cuda":
+                upload_after_loading(workflow.preprocessing, where)
+        load_weights(workflow, Path(root))
+        clock = _Clock(device=where)
+        _prepare(workflow.evaluator, clock)
         return cls(
-            device=workflow.device,
-            network=network,
-            inferer=workflow.inferer,
-            preprocessing=preprocessing,
-            postprocessing=_split(workflow.postprocessing)[1],
-            loader_adds_channel=any(_adds_channel(loader) for loader in loaders),
-            amp=_amp(workflow),
-            input_key=input_key,
+            workflow=workflow,
+            device=where,
+            run_key=run_key(workflow, run_key_wanted),
             output_key=output_key,
+            clock=clock,
+            images=images,
+            savers=savers,
+            file=file,
         )
 
     def label(
         self, array: npt.NDArray[np.float32], affine_ras: Sequence[Sequence[float]]
-    ) -> Labelled:
-        """Label a volume (slices, rows, columns), whose affine takes (column, row, slice) to RAS.
+    ) -> Output:
+        """Run on a volume (slices, rows, columns), whose affine takes (column, row, slice) to RAS.
 
-        Raises BundleUnsupported when what comes out is no label map on the same grid.
+        Raises BundleUnsupported when what comes out does not lie on the same grid, and whatever
+        the bundle's code raises.
         """
-        started = time.perf_counter()
-        image = _as_loaded(array, affine_ras)
-        if self.loader_adds_channel:
-            image = EnsureChannelFirst()(image)
-        item = self.preprocessing({self.input_key: image})
-        preprocessed = time.perf_counter()
-        batch = list_data_collate([item])
-        inputs = batch[self.input_key].to(self.device)
-        outputs = {self.input_key: inputs, self.output_key: self._infer(inputs)}
-        inferred = time.perf_counter()
-        [result] = decollate_batch({**batch, **outputs})
-        labels = self.postprocessing(result)[self.output_key]
-        label_map = _label_map(labels, array.shape)
-        finished = time.perf_counter()
-        timings_ms = {
-            "preprocess": (preprocessed - started) * 1000,
-            "infer": (inferred - preprocessed) * 1000,
-            "postprocess": (finished - inferred) * 1000,
-        }
-        return Labelled(label_map=label_map, timings_ms=timings_ms)
-
-    def _infer(self, inputs: torch.Tensor) -> Any:
-        on_gpu = self.amp is not None and self.device.type == "cuda"
-        precision = (
-            torch.autocast("cuda", **(self.amp or {})) if on_gpu else contextlib.nullcontext()
-        )
-        with torch.no_grad(), precision:
-            prediction = self.inferer(inputs, self.network)
+        self.clock.start()
         if self.device.type == "cuda":
-            torch.cuda.synchronize(self.device)  # for honest timings
-        return prediction
+            torch.cuda.reset_peak_memory_stats(self.device)
+        image = as_nifti(array, affine_ras)
+        try:
+            written = self._by_file(image) if self.file else self._in_memory(image)
+        finally:
+            self._forget()
+        return Output(
+            array=_on_grid(written, array.shape),
+            timings_ms=self.clock.timings_ms(),
+            peak_mb=self._peak_mb(),
+        )
+
+    def _in_memory(self, image: nibabel.Nifti1Image) -> npt.NDArray[Any]:
+        self.images[_NAME] = image
+        self._run()
+        kept = [saver.array for saver in self.savers if saver.array is not None]
+        return kept[-1] if kept else self._left_by_evaluator()
+
+    def _by_file(self, image: nibabel.Nifti1Image) -> npt.NDArray[Any]:
+        assert self.file is not None  # noqa: S101 - only called with a file
+        with self.file.holding(image):
+            self._run()
+            return self.file.written()
+
+    def _run(self) -> None:
+        paths = list(sys.path)
+        try:
+            if self.run_key is None:
+                self.workflow.evaluator.run()
+            else:
+                self.workflow.run_id = self.run_key
+                self.workflow.run()
+        finally:
+            sys.path[:] = paths  # each run adds the bundle's folder once more
+
+    def _left_by_evaluator(self) -> npt.NDArray[Any]:
+        """Return the output of a bundle that saves nothing, channels last."""
+        output = self.workflow.evaluator.state.output
+        if isinstance(output, list):
+            [output] = output
+            value = output.get(self.output_key)
+        else:
+            value = output[self.output_key][0] if output else None
+        if value is None:
+            raise BundleUnsupported(f"its evaluator left no {self.output_key!r}")
+        array = torch.as_tensor(value).detach().cpu().numpy()
+        if array.ndim != 4:
+            raise BundleUnsupported(f"its output has the shape {array.shape}")
+        return array[0] if len(array) == 1 else np.moveaxis(array, 0, -1)
+
+    def _forget(self) -> None:
+        """Let go of the volume and all that was made of it."""
+        self.images.clear()
+        for saver in self.savers:
+            saver.clear()
+        self.workflow.evaluator.state.batch = None
+        self.workflow.evaluator.state.output = None
+
+    def _peak_mb(self) -> int:
+        if self.device.type != "cuda":
+            return 0
+        return -(-torch.cuda.max_memory_reserved(self.device) // _BYTES_PER_MB)
 
 
-def _as_loaded(array: npt.NDArray[np.float32], affine_ras: Sequence[Sequence[float]]) -> MetaTensor:
-    """Make what LoadImage makes of a NIfTI file with this content."""
-    # A NIfTI header holds the affine in single precision.
-    affine = np.asarray(affine_ras, dtype=np.float32).astype(np.float64)
-    image = array.transpose(2, 1, 0)
-    meta = {
-        MetaKeys.AFFINE: affine,
-        MetaKeys.ORIGINAL_AFFINE: affine.copy(),
-        MetaKeys.SPATIAL_SHAPE: np.asarray(image.shape),
-        MetaKeys.SPACE: SpaceKeys.RAS,
-        MetaKeys.ORIGINAL_CHANNEL_DIM: float("nan"),
-    }
-    return MetaTensor.ensure_torch_and_prune_meta(image, meta)
+def _prepare(evaluator: Any, clock: _Clock) -> None:
+    """Let an evaluator run again and again, and note when its stages end."""
+    # The engine that can be interrupted goes on, after an error, where it was.
+    evaluator.interrupt_resume_enabled = False
+    evaluator.add_event_handler(Events.GET_BATCH_COMPLETED, clock.note_read)
+    if evaluator.has_registered_events(IterationEvents.FORWARD_COMPLETED):
+        evaluator.add_event_handler(IterationEvents.FORWARD_COMPLETED, clock.note_inferred)
 
 
-def _label_map(labels: Any, shape: tuple[int, ...]) -> npt.NDArray[Any]:
-    values = torch.as_tensor(labels).detach().cpu().numpy()
-    if values.ndim != 4 or values.shape[0] != 1:
-        raise BundleUnsupported(f"the output has the shape {values.shape} instead of one channel")
-    values = values[0].transpose(2, 1, 0)
-    if values.shape != shape:
+def _on_grid(written: npt.NDArray[Any], shape: tuple[int, ...]) -> npt.NDArray[Any]:
+    """Turn (columns, rows, slices[, channels]) to ([channels, ]slices, rows, columns)."""
+    # Trailing axes of one are dropped from what is saved, also when they are slices.
+    if written.ndim < 3:
+        written = written.reshape(written.shape + (1,) * (3 - written.ndim))
+    array = written.T if written.ndim == 3 else np.moveaxis(written, -1, 0).transpose(0, 3, 2, 1)
+    if array.shape[-3:] != shape:
         raise BundleUnsupported(
-            f"the output has {values.shape} voxels where the source has {shape}; "
+            f"the output has {array.shape[-3:]} voxels where the source has {shape}; "
             "the postprocessing must invert the preprocessing"
         )
-    highest = values.max(initial=0)
-    if values.min(initial=0) < 0 or not highest <= np.iinfo(np.uint16).max:
-        raise BundleUnsupported("the output holds values that are no labels")
-    label_map = np.ascontiguousarray(values, dtype=np.uint8 if highest <= 255 else np.uint16)
-    if not np.array_equal(label_map, values):
-        raise BundleUnsupported("the output holds fractions; the postprocessing must discretise")
-    return label_map
-
-
-def _split(transforms: Any) -> tuple[list[Any], Compose]:
-    """Part a chain of transforms into those that touch files and the others, in order."""
-    every = transforms.flatten().transforms if isinstance(transforms, Compose) else [transforms]
-    on_files = [t for t in every if type(t).__name__.startswith(_FILE_TRANSFORMS)]
-    return on_files, Compose([t for t in every if t is not None and t not in on_files])
-
-
-def _adds_channel(loader: Any) -> bool:
-    return bool(getattr(getattr(loader, "_loader", loader), "ensure_channel_first", False))
-
-
-def _require_plain_evaluator(workflow: ConfigWorkflow) -> None:
-    target = str(workflow.parser.get("evaluator", {}).get("_target_", ""))
-    if target.rpartition(".")[2] != "SupervisedEvaluator":
-        raise BundleUnsupported(
-            f"the bundle's evaluator is {target or 'missing'}; only SupervisedEvaluator is run"
-        )
-
-
-def _amp(workflow: ConfigWorkflow) -> dict[str, Any] | None:
-    """Return the evaluator's arguments for autocast, or None when it runs in full precision."""
-    evaluator = workflow.parser.get("evaluator")
-    if not evaluator.get("amp") or not workflow.parser.get_parsed_content("evaluator::amp"):
-        return None
-    if not evaluator.get("amp_kwargs"):
-        return {}
-    return dict(workflow.parser.get_parsed_content("evaluator::amp_kwargs"))
-
-
-def _weights(workflow: ConfigWorkflow, root: Path) -> dict[str, torch.Tensor]:
-    """Load the checkpoint that the bundle's CheckpointLoader names, or models/model.pt."""
-    paths = [
-        workflow.parser.get_parsed_content(f"{name}::load_path")
-        for name, item in workflow.parser.ref_resolver.items.items()
-        if isinstance(item, ConfigComponent)
-        and str(item.get_config().get("_target_", "")).endswith("CheckpointLoader")
-    ]
-    path = Path(paths[0]) if paths else root / "models" / "model.pt"
-    checkpoint = torch.load(path, map_location=workflow.device, weights_only=True)
-    for key in _CHECKPOINT_KEYS:
-        if isinstance(checkpoint.get(key), dict):
-            return dict(checkpoint[key])
-    return dict(checkpoint)
+    return array

@@ -4,9 +4,11 @@ from collections.abc import Mapping, Sequence
 
 from gateway.dimse.user import Outgoing, SendOutcome, SendResult, send
 from gateway.errors import NotFound, PeerRefused
+from gateway.inference import taken_by
 from gateway.settings import DimseNode, Node
 from gateway.store import Instance, Job, JobAction, JobState, NodeStore
 from gateway.workflow.attempt import Attempt
+from gateway.workflow.segmenting import made_object, results_of
 
 _MOST_REASONS = 3
 
@@ -22,14 +24,17 @@ class Deliverer:
     def attempt(self, job: Job) -> Attempt:
         """Send what the job's node has not confirmed yet.
 
+        Results go to it in the forms that it takes; where a model made nothing, none are sent.
+
         Raises:
             PeerUnavailable: the node does not answer.
-            PeerRefused: the node will not talk to this one, or is not one to send to.
+            PeerRefused: the node will not talk to this one, is not one to send to, or takes
+                none of what was made.
             NotFound: there is nothing to send.
         """
+        if job.action is JobAction.DELIVER and not self._made(job):
+            return Attempt(state=JobState.DONE)
         wanted = self._wanted(job)
-        if not wanted:
-            raise NotFound(f"what job {job.id} is to send is no longer kept here")
         missing = [one for one in wanted if one.sop_instance_uid not in job.results]
         sent = self._send(job.node or "", missing)
         return summary(job.results, sent, total=len(wanted))
@@ -37,10 +42,30 @@ class Deliverer:
     def _wanted(self, job: Job) -> tuple[Instance, ...]:
         if job.action is JobAction.FORWARD:
             instances = self._store.instances.of_series(job.series_instance_uid)
-            return tuple(instance for instance in instances if instance.current)
-        parent = self._store.jobs.get(job.parent_id or "")
-        results = (self._store.instances.current(uid) for uid in parent.results)
-        return tuple(instance for instance in results if instance is not None)
+            kept = tuple(instance for instance in instances if instance.current)
+        else:
+            results = (self._store.instances.current(uid) for uid in self._made(job))
+            kept = tuple(instance for instance in results if instance is not None)
+        if not kept:
+            raise NotFound(f"what job {job.id} is to send is no longer kept here")
+        return kept if job.action is JobAction.FORWARD else self._taken(job.node or "", kept)
+
+    def _made(self, job: Job) -> tuple[str, ...]:
+        return self._store.jobs.get(job.parent_id or "").results
+
+    def _taken(self, node_name: str, instances: Sequence[Instance]) -> tuple[Instance, ...]:
+        """Choose the results that are in a form which the node takes."""
+        every = [results_of(node) for node in self._nodes.values()]
+        made = [made_object(instance) for instance in instances]
+        taken = frozenset(taken_by(made, results_of(self._nodes.get(node_name)), every))
+        if not taken:
+            raise PeerRefused(
+                f"node {node_name!r} takes none of the {len(made)} objects that were made; its "
+                "`results` and the `outputs` of the model's descriptor have nothing in common"
+            )
+        return tuple(
+            instance for instance, one in zip(instances, made, strict=True) if one in taken
+        )
 
     def _send(self, node_name: str, instances: Sequence[Instance]) -> tuple[SendResult, ...]:
         node = self._nodes.get(node_name)

@@ -1,27 +1,37 @@
 """Running a model on a kept series and keeping what it made."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 from io import BytesIO
+from types import MappingProxyType
+from typing import Any
 
 from gateway.dicom.header import read_header
 from gateway.dicom.part10 import seek_data_set
 from gateway.errors import InputRefused
 from gateway.inference import (
     BundleHosts,
+    Decoders,
+    MadeObject,
     Model,
     ResultIdentity,
-    SegmentationResult,
+    SegmentMeasure,
+    WrittenObject,
     input_digest,
     segment_series,
 )
-from gateway.store import Instance, Job, JobState, NodeStore, Offer, Origin
+from gateway.settings import Node, ResultSettings
+from gateway.store import Instance, Job, JobAction, JobState, NodeStore, Offer, Origin
 from gateway.version import VERSION
 from gateway.workflow.attempt import Attempt
 
 
 class Segmenter:
-    """Carries out ``segment`` jobs; the same job on the same instances makes the same object."""
+    """Carries out ``segment`` jobs; the same job on the same instances makes the same objects.
+
+    ``nodes`` say in which forms they get results; one that is not among them gets the usual ones.
+    Without ``decoders``, this process decodes pixels itself.
+    """
 
     def __init__(
         self,
@@ -29,14 +39,18 @@ class Segmenter:
         model_named: Callable[[str], Model],
         hosts: BundleHosts,
         ae_title: str,
+        nodes: Mapping[str, Node] = MappingProxyType({}),
+        decoders: Decoders | None = None,
     ) -> None:
         self._store = store
+        self._decoders = decoders
+        self._nodes = nodes
         self._model_named = model_named
         self._hosts = hosts
         self._ae_title = ae_title
 
     def attempt(self, job: Job) -> Attempt:
-        """Segment the series and keep the SEG.
+        """Segment the series and keep what was made of it for the job's nodes.
 
         Raises:
             GeometryRefused, InputRefused, DataSetUnreadable: the model does not take the series.
@@ -55,14 +69,13 @@ class Segmenter:
             self._model_named(job.model or ""),
             self._hosts,
             self._identity(job, instances),
+            [results_of(self._nodes.get(name)) for name in job.send_to],
+            self._decoders,
         )
         return Attempt(
             state=JobState.DONE,
-            results=(self._keep(result),),
-            segments=tuple(
-                {"label": one.label, "voxels": one.voxels, "ml": round(one.ml, 3)}
-                for one in result.segments
-            ),
+            results=tuple(self._keep(one) for one in result.objects),
+            segments=tuple(measures_json(result.segments)),
             timings_ms={stage: round(ms, 1) for stage, ms in result.timings_ms.items()},
         )
 
@@ -74,9 +87,27 @@ class Segmenter:
             created=datetime.fromtimestamp(int(job.created_at)),
             software_version=VERSION,
             device_serial_number=self._ae_title,
+            revision=job.revision,
+            predecessors=tuple(self._predecessors(job)),
         )
 
-    def _keep(self, result: SegmentationResult) -> str:
+    def _predecessors(self, job: Job) -> Iterable[MadeObject]:
+        """Return what this rule's model made of the last earlier revision that it could segment."""
+        earlier = [
+            one
+            for one in self._store.jobs.of_series(job.series_instance_uid)
+            if one.action is JobAction.SEGMENT
+            and (one.rule, one.model) == (job.rule, job.model)
+            and one.revision < job.revision
+            and one.results
+        ]
+        if not earlier:
+            return ()
+        last = max(earlier, key=lambda one: one.revision)
+        found = (self._store.instances.current(uid) for uid in last.results)
+        return tuple(made_object(instance) for instance in found if instance is not None)
+
+    def _keep(self, result: WrittenObject) -> str:
         transfer_syntax_uid = str(result.dataset.file_meta.TransferSyntaxUID)
         file = BytesIO(result.file)
         seek_data_set(file)
@@ -93,3 +124,34 @@ class Segmenter:
             Origin(calling_ae=self._ae_title, called_ae=self._ae_title, source="result"),
         )
         return header.sop_instance_uid
+
+
+def results_of(node: Node | None) -> ResultSettings:
+    """Return in which forms a node gets results; one of no such settings gets the usual ones."""
+    settings = getattr(node, "results", None)
+    return settings if isinstance(settings, ResultSettings) else ResultSettings()
+
+
+def made_object(instance: Instance) -> MadeObject:
+    """Return what names an instance that a model made."""
+    return MadeObject(
+        sop_class_uid=instance.sop_class_uid,
+        sop_instance_uid=instance.sop_instance_uid,
+        series_instance_uid=instance.series_instance_uid,
+    )
+
+
+def measures_json(measures: Iterable[SegmentMeasure]) -> Iterable[dict[str, Any]]:
+    """Return what a job says of each segment; what was not measured is left out."""
+    for one in measures:
+        more = {
+            "longest_axis_mm": one.longest_axis_mm,
+            "mean": one.mean,
+            "deviation": one.deviation,
+        }
+        yield {
+            "label": one.label,
+            "voxels": one.voxels,
+            "ml": round(one.ml, 3),
+            **{name: round(value, 3) for name, value in more.items() if value is not None},
+        }

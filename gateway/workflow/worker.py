@@ -3,7 +3,7 @@
 import logging
 import os
 import threading
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 import structlog
 from dbos import DBOS, DBOSConfig
@@ -11,7 +11,7 @@ from dbos._serialization import DBOSPortableJSONSerializer
 
 from gateway.dimse.library import configure_pynetdicom
 from gateway.errors import GatewayError
-from gateway.inference import BundleHosts, Model, list_models, load_model
+from gateway.inference import BundleHosts, Decoders, Model, list_models, load_model
 from gateway.rules import RuleBook, Segment
 from gateway.settings import DeliverySettings, Settings
 from gateway.store import NodeStore, open_store
@@ -39,8 +39,8 @@ def run_worker(settings: Settings, identity: Identity) -> None:
     store = open_store(settings, identity.name)
     models = {model.name: model for model in list_models(settings.node.models_dir)}
     rules = RuleBook(settings.node.rules_dir, nodes=settings.nodes, models=models)
-    with BundleHosts() as hosts:
-        pipeline = _pipeline(settings, store, rules, hosts)
+    with BundleHosts() as hosts, Decoders() as decoders:
+        pipeline = _pipeline(settings, store, rules, hosts, decoders)
         _launch(settings, store.jobs.nodes_of_open_ones())
         watch = CompletionWatch(
             store,
@@ -54,7 +54,7 @@ def run_worker(settings: Settings, identity: Identity) -> None:
         )
         reporter = CommitmentReporter(store, settings.nodes, _patience(settings.delivery))
         threading.Thread(
-            target=_warm, args=(hosts, _models_in_use(rules, models)), daemon=True
+            target=_warm, args=(hosts, decoders, _models_in_use(rules, models)), daemon=True
         ).start()
 
         def look() -> None:
@@ -70,14 +70,25 @@ def run_worker(settings: Settings, identity: Identity) -> None:
 
 
 def _pipeline(
-    settings: Settings, store: NodeStore, rules: RuleBook, hosts: BundleHosts
+    settings: Settings,
+    store: NodeStore,
+    rules: RuleBook,
+    hosts: BundleHosts,
+    decoders: Decoders,
 ) -> Pipeline:
     ae_title = settings.node.ae_title
     models_dir = settings.node.models_dir
     return Pipeline(
         store=store,
         router=Router(store, rules),
-        segmenter=Segmenter(store, lambda model: load_model(models_dir, model), hosts, ae_title),
+        segmenter=Segmenter(
+            store,
+            lambda model: load_model(models_dir, model),
+            hosts,
+            ae_title,
+            settings.nodes,
+            decoders,
+        ),
         deliverer=Deliverer(store, settings.nodes, ae_title),
         patience=_patience(settings.delivery),
     )
@@ -127,8 +138,10 @@ def _models_in_use(rules: RuleBook, models: dict[str, Model]) -> list[Model]:
     return [model for name, model in models.items() if name in named]
 
 
-def _warm(hosts: BundleHosts, models: Iterable[Model]) -> None:
+def _warm(hosts: BundleHosts, decoders: Decoders, models: Collection[Model]) -> None:
     """Load models before the first series needs them; a failure is the job's to report."""
+    if models:
+        decoders.start()
     for model in models:
         try:
             hosts.start(model)

@@ -62,8 +62,7 @@ GEOMETRIES = (
     Refused(folder="dicom2nifti/failing/slicecount/001", reason="too-few-slices"),
     Refused(folder="rtutils-rtstruct/one_slice_data", reason="single-slice"),
     Refused(folder="rtutils-rtstruct/mock_data", reason="too-few-slices", name="ct_*.dcm"),
-    Refused(folder="dicom2nifti/siemens_multiframe/anatomical/001", reason="enhanced-multi-frame"),
-    Refused(folder="mr-siemens-xa10-enhanced/Siemens/XA10", reason="enhanced-multi-frame"),
+    Refused(folder="mr-siemens-xa10-enhanced/Siemens/XA10", reason="multi-phase"),
 )
 
 

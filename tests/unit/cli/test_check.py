@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from gateway.inference import bundle_digest
 from tests.peers.certificates import Authority
 from tests.unit.cli.conftest import Run
 
@@ -91,6 +92,19 @@ def test_a_changed_bundle_is_told(run: Run, node: Path) -> None:
     said = run("check")
     assert said.status == 1
     assert "digest" in said.err
+
+
+def test_a_model_that_does_not_load_is_told(run: Run, node: Path) -> None:
+    models = node.parent / "models"
+    before = bundle_digest(models / "ct_tissue")
+    (models / "ct_tissue" / "models" / "model.pt").write_bytes(b"no weights")
+    edit(models / "ct_tissue.yaml", before, bundle_digest(models / "ct_tissue"))
+
+    said = run("check")
+
+    assert said.status == 1
+    assert "ct_tissue.yaml:1:1: model ct_tissue failed" in said.err
+    assert run("check", "--no-load").status == 0
 
 
 def test_problems_of_rules_and_models_are_told_at_once(run: Run, node: Path) -> None:

@@ -16,6 +16,8 @@ COMMANDS = [
     ("echo",),
     ("send",),
     ("rules", "test"),
+    ("models", "describe"),
+    ("models", "install"),
     ("models", "list"),
     ("models", "verify"),
     ("models", "run"),

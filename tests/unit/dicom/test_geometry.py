@@ -14,6 +14,7 @@ from gateway.dicom.geometry import (
     Orientation,
     SlicePlane,
     VolumeGeometry,
+    grid_groups,
     has_gaps,
     lps_ras,
     orientation,
@@ -180,7 +181,8 @@ def test_a_missing_slice_is_named_with_its_place_and_neighbours() -> None:
     error = refused(stack(0.0, 2.0, 4.0, 8.0, 10.0))
     assert error.reason == GeometryReason.MISSING_SLICE
     assert error.detail == (
-        "1 of 6 slices at 2.000 mm are missing, first after (0.00, 0.00, 4.00) mm"
+        "1 of 6 slices at 2.000 mm are missing, first after (0.00, 0.00, 4.00) mm "
+        "(instances 1.2, 1.3)"
     )
     assert error.instances == ("1.2", "1.3")
 
@@ -204,6 +206,42 @@ def test_a_tilted_gantry_is_found_from_positions_alone() -> None:
     error = refused([plane((0.0, i * 0.6, i * 2.0)) for i in range(10)])
     assert error.reason == GeometryReason.GANTRY_TILT
     assert "16.7 degrees" in error.detail
+
+
+def test_a_tilted_gantry_is_described_where_it_is_allowed() -> None:
+    planes = [plane((0.0, i * 0.6, i * 2.0)) for i in range(10)]
+    geometry = volume_geometry(planes, tilt_allowed=True)
+    assert geometry.affine_lps[:3, 0] == pytest.approx([0.0, 0.6, 2.0])
+    assert geometry.tilt_degrees == pytest.approx(16.7, abs=0.01)
+    # Spacing is between planes, as Spacing Between Slices has it, and not along the lean.
+    assert geometry.slice_spacing_mm == pytest.approx(2.0)
+    assert geometry.voxel_ml == pytest.approx(2.0 * 0.5 * 0.8 / 1000)
+
+
+def test_a_stack_that_leans_more_than_any_gantry_is_refused_where_a_tilt_is_allowed() -> None:
+    with pytest.raises(GeometryRefused, match=r"45\.0 degrees .* 35 are the most") as caught:
+        volume_geometry([plane((0.0, i * 2.0, i * 2.0)) for i in range(10)], tilt_allowed=True)
+    assert caught.value.reason == GeometryReason.GANTRY_TILT
+
+
+def test_a_missing_slice_is_found_in_a_tilted_stack() -> None:
+    planes = [plane((0.0, i * 0.6, i * 2.0)) for i in (0, 1, 2, 4, 5)]
+    with pytest.raises(GeometryRefused, match="missing-slice"):
+        volume_geometry(planes, tilt_allowed=True)
+
+
+def test_planes_of_one_grid_have_equal_keys() -> None:
+    planes = [*stack(0.0, 2.0), replace(plane((0.0, 0.0, 4.0)), rows=8)]
+    first, second, other = grid_groups(planes)
+    assert first == second != other
+
+
+def test_many_instances_are_named_by_the_first_of_them() -> None:
+    planes = [*stack(*[2.0 * i for i in range(20)])]
+    planes[:7] = [replace(one, frame_of_reference_uid="1.2.3") for one in planes[:7]]
+    error = refused(planes)
+    assert error.detail.endswith("(instances 1.0, 1.1, 1.2 and 4 more)")
+    assert len(error.instances) == 7
 
 
 def test_a_lean_within_the_tolerance_stays_in_the_matrix() -> None:

@@ -5,11 +5,13 @@ import pytest
 from pydicom import Dataset, dcmread
 from pydicom.uid import JPEG2000Lossless
 
-from gateway.dicom.pixels import modality_values
+from gateway.dicom.pixels import Rescale, frame_values, modality_values
+from gateway.dicom.reasons import InputReason
 from gateway.errors import InputRefused
 from gateway.testing.phantom import Anatomy
 from gateway.testing.scanner import Acquisition, Pixels, scan
 from tests.peers.corpus import Corpus
+from tests.unit.dicom.images import enhanced, slices
 
 RAW_LIMIT = {1: (-2048, 2047), 0: (0, 4095)}
 
@@ -69,21 +71,27 @@ def test_bits_above_the_stored_ones_are_no_part_of_the_value() -> None:
 
 
 @pytest.mark.parametrize(
-    ("values", "message"),
+    ("values", "reason", "message"),
     [
-        ({"SamplesPerPixel": 3, "PhotometricInterpretation": "RGB"}, "colour"),
-        ({"PhotometricInterpretation": "PALETTE COLOR"}, "colour"),
-        ({"ModalityLUTSequence": [Dataset()]}, "Modality LUT"),
+        (
+            {"SamplesPerPixel": 3, "PhotometricInterpretation": "RGB"},
+            InputReason.COLOUR,
+            "a colour image",
+        ),
+        ({"PhotometricInterpretation": "PALETTE COLOR"}, InputReason.COLOUR, "a colour image"),
+        ({"ModalityLUTSequence": [Dataset()]}, InputReason.MODALITY_LUT, "Modality LUT"),
     ],
 )
 def test_an_image_that_has_no_grayscale_values_is_refused(
-    values: dict[str, object], message: str
+    values: dict[str, object], reason: InputReason, message: str
 ) -> None:
     dataset = image()
     for keyword, value in values.items():
         setattr(dataset, keyword, value)
-    with pytest.raises(InputRefused, match=message):
+    with pytest.raises(InputRefused, match=message) as caught:
         modality_values(dataset)
+    assert caught.value.reason == reason
+    assert caught.value.instances == (dataset.SOPInstanceUID,)
 
 
 def test_pixels_that_do_not_decode_are_refused_with_instance_and_transfer_syntax() -> None:
@@ -102,6 +110,22 @@ def test_an_instance_without_pixel_data_is_refused() -> None:
     del dataset.PixelData
     with pytest.raises(InputRefused, match="cannot be decoded"):
         modality_values(dataset)
+
+
+def test_frames_come_in_the_order_asked_for_each_with_its_own_rescale() -> None:
+    dataset = enhanced(slices(np.arange(24).reshape(3, 2, 4), np.eye(4)[:, [2, 1, 0, 3]]))
+    asked = [(3, Rescale(slope=2.0)), (1, Rescale(intercept=-100.0))]
+    last, first = frame_values(dataset, asked)
+    assert np.array_equal(last, 2 * np.arange(16, 24).reshape(2, 4))
+    assert np.array_equal(first, np.arange(8).reshape(2, 4) - 100)
+    assert last.dtype == first.dtype == np.float32
+
+
+def test_a_colour_image_of_many_frames_is_refused() -> None:
+    dataset = enhanced(slices(np.zeros((3, 2, 4)), np.eye(4)[:, [2, 1, 0, 3]]))
+    dataset.SamplesPerPixel = 3
+    with pytest.raises(InputRefused, match="colour"):
+        list(frame_values(dataset, [(1, Rescale())]))
 
 
 @pytest.mark.corpus

@@ -2,7 +2,7 @@
 
 import json
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 
@@ -23,11 +23,14 @@ IDENTITY = ResultIdentity(
 )
 
 RAISE_HU, CRASH_HU, SLEEP_HU, UNNAMED_HU = 2001, 2002, 2003, 2004
+CRASH_ONCE_HU, EXHAUST_HU, DOWNLOAD_HU, EXHAUST_ONCE_HU = 2005, 2006, 2007, 2008
 """The bundle of `threshold_bundle` misbehaves on a volume whose highest value is one of these."""
 
 _SCRIPT = f'''
 import os
+import pathlib
 import time
+import urllib.request
 
 import torch
 
@@ -39,6 +42,10 @@ class Thresholds(torch.nn.Module):
         super().__init__()
         self.register_buffer("limits", torch.zeros(2))
 
+    def has_happened(self):
+        note = pathlib.Path(__file__).with_name(".happened")  # hidden: no part of the digest
+        return note.exists() or note.touch()
+
     def forward(self, image):
         highest = int(image.max())
         if highest == {RAISE_HU}:
@@ -47,6 +54,12 @@ class Thresholds(torch.nn.Module):
             os.abort()
         if highest == {SLEEP_HU}:
             time.sleep(60)
+        if highest == {DOWNLOAD_HU}:
+            urllib.request.urlopen("http://127.0.0.1:9/weights.pt")
+        if highest in ({CRASH_ONCE_HU}, {EXHAUST_ONCE_HU}) and not self.has_happened():
+            os.abort() if highest == {CRASH_ONCE_HU} else torch.empty(1 << 60)
+        if highest == {EXHAUST_HU}:
+            torch.empty(1 << 60)
         labels = sum((image > limit).float() for limit in self.limits)
         labels = labels + (7 if highest == {UNNAMED_HU} else 0)
         return torch.cat([(labels == label).float() for label in range(10)], dim=1)
@@ -67,6 +80,7 @@ _CONFIG = {
         ],
     },
     "dataset": {"_target_": "Dataset", "data": [], "transform": "@preprocessing"},
+    "dataloader": {"_target_": "DataLoader", "dataset": "@dataset", "batch_size": 1},
     "inferer": {"_target_": "SimpleInferer"},
     "postprocessing": {
         "_target_": "Compose",
@@ -81,8 +95,15 @@ _CONFIG = {
             {"_target_": "SaveImaged", "keys": "pred", "output_dir": "$@bundle_root + '/eval'"},
         ],
     },
-    "evaluator": {"_target_": "SupervisedEvaluator", "postprocessing": "@postprocessing"},
-    "run": [],
+    "evaluator": {
+        "_target_": "SupervisedEvaluator",
+        "device": "@device",
+        "val_data_loader": "@dataloader",
+        "network": "@network",
+        "inferer": "@inferer",
+        "postprocessing": "@postprocessing",
+    },
+    "run": ["$@evaluator.run()"],
 }
 
 
@@ -90,10 +111,13 @@ def code(value: str, meaning: str) -> dict[str, str]:
     return {"CodeValue": value, "CodingSchemeDesignator": "SCT", "CodeMeaning": meaning}
 
 
-def descriptor(digest: str, seconds: float = 60.0) -> dict[str, object]:
+def descriptor(
+    digest: str, seconds: float = 60.0, host: Mapping[str, object] | None = None
+) -> dict[str, object]:
     """A descriptor as JSON, which is YAML too."""
     return {
         "bundle_digest": digest,
+        "host": dict(host or {}),
         "modality": ["CT"],
         "series_description": "Thresholds (test)",
         "content_label": "THRESHOLDS",
@@ -118,19 +142,25 @@ def descriptor(digest: str, seconds: float = 60.0) -> dict[str, object]:
     }
 
 
-def threshold_bundle(models_dir: Path, *, seconds: float = 60.0) -> Model:
+def threshold_bundle(
+    models_dir: Path,
+    *,
+    name: str = "thresholds",
+    seconds: float = 60.0,
+    host: Mapping[str, object] | None = None,
+) -> Model:
     """Write a bundle that labels 1 above -200 HU and 2 above 300 HU, and load it."""
-    root = models_dir / "thresholds"
-    for name in ("configs", "models", "scripts"):
-        (root / name).mkdir(parents=True)
+    root = models_dir / name
+    for folder in ("configs", "models", "scripts"):
+        (root / folder).mkdir(parents=True)
     (root / "configs" / "inference.json").write_text(json.dumps(_CONFIG))
     (root / "configs" / "metadata.json").write_text(json.dumps({"version": "1.2.3"}))
     (root / "scripts" / "__init__.py").touch()
     (root / "scripts" / "thresholds.py").write_text(_SCRIPT)
     torch.save({"limits": torch.tensor([-200.0, 300.0])}, root / "models" / "model.pt")
-    content = descriptor(bundle_digest(root), seconds)
-    (models_dir / "thresholds.yaml").write_text(json.dumps(content))
-    return load_model(models_dir, "thresholds")
+    content = descriptor(bundle_digest(root), seconds, host)
+    (models_dir / f"{name}.yaml").write_text(json.dumps(content))
+    return load_model(models_dir, name)
 
 
 def ct_tissue(models_dir: Path) -> Model:

@@ -57,7 +57,9 @@ def test_a_renamed_file_changes_the_digest(model: Model) -> None:
 def test_a_label_that_the_bundle_does_not_put_out_is_found(tmp_path: Path, model: Model) -> None:
     metadata = {
         "version": "1.2.3",
-        "network_data_format": {"outputs": {"pred": {"channel_def": {"0": "no", "1": "yes"}}}},
+        "network_data_format": {
+            "outputs": {"pred": {"channel_def": {"0": "background", "1": "a"}}}
+        },
     }
     model.bundle.metadata_file.write_text(json.dumps(metadata))
     content = descriptor(bundle_digest(model.bundle.root))

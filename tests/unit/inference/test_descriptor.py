@@ -2,12 +2,13 @@
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 
 from gateway.errors import ConfigurationInvalid
-from gateway.inference import Descriptor, load_descriptor
+from gateway.inference import Descriptor, Output, load_descriptor
+from gateway.settings import OutputName
 from tests.unit.inference.bundles import REPOSITORY, descriptor
 
 DIGEST = "sha256:" + "0" * 64
@@ -17,7 +18,7 @@ bundle_digest: sha256:123
 modality: [CT]
 series_description: Tissue
 time_limit_seconds: 60
-outputs: [seg, sr]
+outputs: [seg, surface]
 colour: red
 segments:
   - labelID: 1
@@ -59,7 +60,7 @@ def test_every_problem_comes_with_its_file_line_and_column(tmp_path: Path) -> No
     assert [line for line, _ in found] == [1, 5, 6, 16, 18]
     assert all(problem.path == path for problem in caught.value.problems)
     assert "SNOMED CT" in found[16, 7]
-    assert found[5, 16]  # the output that is not written yet, and not the line's start
+    assert found[5, 16]  # the output that there is not, and not the line's start
 
 
 @pytest.mark.parametrize(
@@ -72,6 +73,10 @@ def test_every_problem_comes_with_its_file_line_and_column(tmp_path: Path) -> No
         ({"content_label": "lower case"}, "content_label"),
         ({"time_limit_seconds": 0}, "time_limit_seconds"),
         ({"minimum_slices": 1}, "minimum_slices"),
+        ({"outputs": []}, "outputs"),
+        ({"outputs": ["seg", "fractional"]}, "outputs"),
+        ({"nothing_found": "silence"}, "nothing_found"),
+        ({"capture_images": 0}, "capture_images"),
     ],
 )
 def test_values_that_no_result_could_carry_are_refused(
@@ -88,6 +93,20 @@ def test_one_label_for_two_segments_is_refused(tmp_path: Path) -> None:
     content["segments"][0]["labelID"] = 1
     with pytest.raises(ConfigurationInvalid, match="labelID 1 is given to more than one segment"):
         load(tmp_path, content)
+
+
+def test_keys_that_came_later_do_not_change_the_names_of_results(tmp_path: Path) -> None:
+    """A model's results are named after its descriptor: an upgrade must not rename them."""
+    plain = load(tmp_path, descriptor(DIGEST)).model_dump_json(by_alias=True)
+    stated = {"nothing_found": "outputs", "capture_images": 30, "prediction": "labels"}
+    assert load(tmp_path, descriptor(DIGEST) | stated).model_dump_json(by_alias=True) == plain
+    assert not any(word in plain for word in (*stated, "split_by"))
+    other = load(tmp_path, descriptor(DIGEST) | {"nothing_found": "report"})
+    assert '"nothing_found":"report"' in other.model_dump_json(by_alias=True)
+
+
+def test_every_output_can_be_asked_for_by_a_node(tmp_path: Path) -> None:
+    assert set(get_args(OutputName)) == {output.value for output in Output}
 
 
 def test_a_file_with_two_documents_is_refused(tmp_path: Path) -> None:

@@ -1,14 +1,27 @@
 """A series of files becomes a SEG with its volumes and timings."""
 
+from collections import Counter
+from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
 
+import numpy as np
 import pytest
 from pydicom import dcmread
 
 from gateway.errors import GeometryRefused, InputRefused
-from gateway.inference import BundleHosts, Model, segment_series
+from gateway.inference import (
+    BundleHosts,
+    Model,
+    Output,
+    forms_for,
+    read_series_volume,
+    segment_series,
+)
+from gateway.inference.descriptor import NothingFound
+from gateway.settings import ResultSettings
 from tests.unit.inference.bundles import IDENTITY, phantom_series
+from tests.unit.inference.results import labelled, made_of, reread, segmented
 
 
 def test_a_series_becomes_a_seg_with_volumes_and_timings(
@@ -19,10 +32,89 @@ def test_a_series_becomes_a_seg_with_volumes_and_timings(
     voxel_ml = 2.5 * 3.0 * 5.5 / 1000
     assert all(m.ml == pytest.approx(m.voxels * voxel_ml) for m in result.segments)
     assert all(measure.voxels > 0 for measure in result.segments)
-    stages = ["read", "decode", "preprocess", "infer", "postprocess", "seg"]
+    stages = ["read", "decode", "preprocess", "infer", "postprocess", "measure", "seg"]
     assert list(result.timings_ms) == stages
     assert all(ms > 0 for ms in result.timings_ms.values())
-    assert dcmread(BytesIO(result.file)).SOPInstanceUID == result.dataset.SOPInstanceUID
+    [written] = result.objects
+    assert dcmread(BytesIO(written.file)).SOPInstanceUID == written.dataset.SOPInstanceUID
+
+
+def test_every_node_gets_its_forms_and_equal_ones_are_written_once(
+    tmp_path: Path, hosts: BundleHosts, thresholds: Model
+) -> None:
+    model = with_outputs(thresholds, "seg", "sr", "sc")
+    every = ResultSettings()
+    label_maps = ResultSettings(outputs=("labelmap", "sr"))
+    result = segment_series(
+        phantom_series(tmp_path), model, hosts, IDENTITY, [every, label_maps, every]
+    )
+    by_output = Counter(one.form.output.value for one in result.objects)
+    assert by_output == {"seg": 1, "labelmap": 1, "sr": 2, "sc": 16}
+    reports = [one for one in result.objects if one.form.output is Output.SR]
+    about = [one.form.about.output.value for one in reports if one.form.about]
+    assert about == ["seg", "labelmap"]
+    assert len({one.dataset.SOPInstanceUID for one in result.objects}) == len(result.objects)
+
+
+@pytest.mark.parametrize(
+    ("choice", "outputs"),
+    [("outputs", ["seg", "sr"]), ("report", ["sr"]), ("nothing", [])],
+)
+def test_what_a_series_without_findings_gives_is_the_descriptors_choice(
+    tmp_path: Path, hosts: BundleHosts, thresholds: Model, choice: str, outputs: list[str]
+) -> None:
+    model = with_outputs(thresholds, "seg", "sr", nothing_found=NothingFound(choice))
+    result = segment_series(empty_series(tmp_path), model, hosts, IDENTITY)
+    assert [one.form.output.value for one in result.objects] == outputs
+    assert [measure.voxels for measure in result.segments] == [0, 0]
+
+
+def test_a_node_that_takes_no_report_gets_none_of_an_empty_result(
+    tmp_path: Path, hosts: BundleHosts, thresholds: Model
+) -> None:
+    model = with_outputs(thresholds, "seg", "sr", nothing_found=NothingFound.REPORT)
+    only_segs = ResultSettings(outputs=("seg",))
+    result = segment_series(empty_series(tmp_path), model, hosts, IDENTITY, [only_segs])
+    assert result.objects == ()
+
+
+@pytest.mark.parametrize("is_stripped", [False, True])
+def test_patient_and_study_are_the_sources_own_in_every_kind_of_object(
+    tmp_path: Path, thresholds: Model, is_stripped: bool
+) -> None:
+    volume = read_series_volume(phantom_series(tmp_path))
+    words = ("PatientName", "PatientID", "StudyID", "AccessionNumber", "PatientSex")
+    for source in volume.sources:
+        source.SpecificCharacterSet = ["ISO 2022 IR 6", "ISO 2022 IR 87"]
+        source.PatientName = "Yamada^Tarou=山田^太郎=やまだ^たろう"
+        for keyword in words if is_stripped else ():
+            source.pop(keyword, None)
+    result = segmented(volume, labelled(volume), thresholds, with_probabilities=True)
+    for made in made_of(result, *forms_for(list(Output), ResultSettings())):
+        read = reread(made.dataset)
+        source = volume.sources[0]
+        for keyword in (*words, "StudyDate"):
+            assert read.get(keyword) == source.get(keyword) or not read.get(keyword), keyword
+            assert is_stripped or read[keyword] == source[keyword], keyword
+        assert read.StudyInstanceUID == source.StudyInstanceUID
+        assert read.SeriesNumber == result.series_number(made.form.output)
+
+
+def with_outputs(model: Model, *outputs: str, **changes: object) -> Model:
+    """Deploy a model with other outputs."""
+    update = {"outputs": tuple(map(Output, outputs)), **changes}
+    return replace(model, descriptor=model.descriptor.model_copy(update=update))
+
+
+def empty_series(folder: Path) -> list[Path]:
+    """Scan nothing but air."""
+    paths = list(phantom_series(folder))
+    for path in paths:
+        dataset = dcmread(path)
+        air = np.full((dataset.Rows, dataset.Columns), -1000 - dataset.RescaleIntercept)
+        dataset.PixelData = air.astype(dataset.pixel_array.dtype).tobytes()
+        dataset.save_as(path)
+    return paths
 
 
 def test_a_series_of_another_modality_is_refused(

@@ -20,12 +20,12 @@ from gateway.inference import (
     input_digest,
     part10,
     read_series_volume,
-    segmentation,
 )
 from gateway.testing.scanner import Plane
 from tests.peers.corpus import Corpus
 from tests.peers.dicom3tools import dciodvfy_errors
 from tests.unit.inference.bundles import IDENTITY, phantom_series
+from tests.unit.inference.results import segmentation
 
 LabelMap = npt.NDArray[np.uint8]
 

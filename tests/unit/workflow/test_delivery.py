@@ -4,11 +4,12 @@ import pytest
 
 from gateway.dimse.user import SendOutcome, SendResult
 from gateway.errors import NotFound, PeerRefused, PeerUnavailable
-from gateway.settings import DicomwebNode, DimseNode
-from gateway.store import Job, JobAction, JobState, NodeStore
+from gateway.inference import Output, forms_for
+from gateway.settings import DicomwebNode, DimseNode, ResultSettings
+from gateway.store import Job, JobAction, JobState, NodeStore, Offer
 from gateway.workflow.delivery import Deliverer, summary
 from tests.unit.dimse.peer import StoringPeer
-from tests.unit.store.samples import SERIES, offer, origin
+from tests.unit.store.samples import CT, EXPLICIT, SERIES, encoded, offer, origin
 
 STORED, BUSY, REFUSED = SendOutcome.STORED, SendOutcome.BUSY, SendOutcome.REFUSED
 
@@ -144,3 +145,57 @@ def test_a_delivery_without_a_result_is_not_called_done(store: NodeStore) -> Non
     deliver = job(action=JobAction.DELIVER, parent_id="segment")
     with pytest.raises(NotFound, match="no longer kept"):
         Deliverer(store, {"pacs": node}, "GATEWAY").attempt(deliver)
+
+
+def test_a_node_gets_results_in_the_forms_that_it_takes(store: NodeStore) -> None:
+    """Two nodes, and of each kind of object one for each."""
+    usual = ResultSettings(outputs=("seg",))
+    compressed = ResultSettings(
+        outputs=("seg",), transfer_syntax="deflated-explicit-vr-little-endian"
+    )
+    made = []
+    for settings in (usual, compressed):
+        [form] = forms_for([Output.SEG], settings)
+        series, uid = form.series_instance_uid(["p"]), form.sop_instance_uid(["p"])
+        made.append(result(uid, series))
+        store.intake.keep(made[-1], origin(source="result"))
+    store.jobs.add([job(id="segment", action=JobAction.SEGMENT)])
+    results = [one.sop_instance_uid for one in made]
+    store.jobs.ended("segment", JobState.DONE, results=results)
+    deliver = job(action=JobAction.DELIVER, parent_id="segment")
+
+    for settings, expected in ((usual, made[0]), (compressed, made[1])):
+        with StoringPeer() as peer:
+            node = peer.node.model_copy(update={"results": settings})
+            other = peer.node.model_copy(update={"results": usual})
+            third = peer.node.model_copy(update={"results": compressed})
+            nodes = {"pacs": node, "other": other, "third": third}
+            attempt = Deliverer(store, nodes, "GATEWAY").attempt(deliver)
+        assert attempt.results == (expected.sop_instance_uid,)
+        assert list(peer.received) == [expected.sop_instance_uid]
+
+    with StoringPeer() as peer:
+        only_reports = ResultSettings(outputs=("sr",))
+        node = peer.node.model_copy(update={"results": only_reports})
+        nodes = {"pacs": node, "other": other, "third": third}
+        with pytest.raises(PeerRefused, match="takes none of the 2 objects"):
+            Deliverer(store, nodes, "GATEWAY").attempt(deliver)
+
+
+def result(sop_instance_uid: str, series_instance_uid: str) -> Offer:
+    """Offer an object under UIDs that its form gave it."""
+    return Offer(
+        data_set=encoded(SOPInstanceUID=sop_instance_uid, SeriesInstanceUID=series_instance_uid),
+        transfer_syntax_uid=EXPLICIT,
+        sop_class_uid=CT,
+        sop_instance_uid=sop_instance_uid,
+    )
+
+
+def test_where_a_model_made_nothing_there_is_nothing_to_deliver(store: NodeStore) -> None:
+    store.jobs.add([job(id="segment", action=JobAction.SEGMENT)])
+    store.jobs.ended("segment", JobState.DONE, results=[])
+    node = DimseNode(kind="dimse", ae_title="PACS", host="127.0.0.1", port=104)
+    deliver = job(action=JobAction.DELIVER, parent_id="segment")
+    attempt = Deliverer(store, {"pacs": node}, "GATEWAY").attempt(deliver)
+    assert (attempt.state, attempt.results) == (JobState.DONE, ())

@@ -1,0 +1,216 @@
+"""Processes that decode the slices of volumes side by side, kept warm from series to series."""
+
+import mmap
+import os
+import queue
+import socket
+import subprocess
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor, wait
+from contextlib import suppress
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any, Self
+
+import numpy as np
+import numpy.typing as npt
+import structlog
+
+from gateway.dicom.reasons import InputReason
+from gateway.errors import DataSetUnreadable, InputRefused
+from gateway.inference.child import start_child
+from gateway.inference.decoder import receive_json, send_json
+from gateway.inference.selection import SourceFrame
+from gateway.inference.slices import FileSlices, file_slices
+
+_log = structlog.get_logger(__name__)
+_MODULE = "gateway.inference.decoder"
+_MOST_SLICES_AT_ONCE = 8
+_PORTIONS_PER_PROCESS = 4
+_START_SECONDS = 120.0
+_LEAST_SECONDS = 30.0
+_SECONDS_PER_SLICE = 5.0
+_END_SECONDS = 5.0
+
+
+class _DecoderLostError(Exception):
+    """A process ended, or was not done in time; ``how`` says which."""
+
+    def __init__(self, how: str) -> None:
+        super().__init__(how)
+        self.how = how
+
+
+class Decoders:
+    """As many processes as there are processors, started when first needed.
+
+    Safe to use from several threads, whose volumes share the processes.
+    """
+
+    def __init__(self, number: int = 0, *, seconds_per_slice: float = _SECONDS_PER_SLICE) -> None:
+        """Use so many processes, one for each processor where it is 0."""
+        self._number = number or len(os.sched_getaffinity(0))
+        self._seconds_per_slice = seconds_per_slice
+        self._idle: queue.SimpleQueue[_Decoder | None] = queue.SimpleQueue()
+        for _ in range(self._number):
+            self._idle.put(None)
+        self._executor = ThreadPoolExecutor(self._number, thread_name_prefix="decode")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def start(self) -> None:
+        """Start the processes now, so that the first series does not wait for them."""
+        for _ in range(self._number):
+            self._idle.put(self._idle.get() or _Decoder())
+
+    def decode(
+        self, frames: Sequence[SourceFrame], shape: tuple[int, int, int]
+    ) -> npt.NDArray[np.float32]:
+        """Return the images of frames as (slices, rows, columns) in modality values.
+
+        The array lies in memory that has no name, and goes with it. Raises InputRefused for
+        pixels that no decoder reads, or that end or stall the process that decodes them, and
+        DataSetUnreadable for a file that is no DICOM any more.
+        """
+        descriptor = os.memfd_create("volume", os.MFD_CLOEXEC)
+        try:
+            os.ftruncate(descriptor, int(np.prod(shape)) * np.dtype(np.float32).itemsize)
+            volume = _Volume(descriptor=descriptor, shape=shape)
+            self._decode_all(volume, _portions(frames, self._number))
+            return np.frombuffer(mmap.mmap(descriptor, 0), dtype=np.float32).reshape(shape)
+        finally:
+            os.close(descriptor)
+
+    def close(self) -> None:
+        """End all processes."""
+        self._executor.shutdown(cancel_futures=True)
+        for _ in range(self._number):
+            decoder = self._idle.get()
+            if decoder is not None:
+                decoder.kill()
+
+    def _decode_all(self, volume: "_Volume", portions: Iterator[tuple[FileSlices, ...]]) -> None:
+        """Decode portions side by side; what has not begun is left when one is refused."""
+        running = [self._executor.submit(self._decode, volume, portion) for portion in portions]
+        try:
+            for one in running:
+                one.result()
+        finally:
+            for one in running:
+                one.cancel()
+            wait(running)
+
+    def _decode(self, volume: "_Volume", portion: Sequence[FileSlices]) -> None:
+        try:
+            self._ask(volume, portion)
+        except _DecoderLostError as error:
+            _log.warning("decoder_lost", how=error.how)
+            if len(portion) > 1:
+                # One of them did it; each alone tells which.
+                for file in portion:
+                    self._decode(volume, [file])
+            else:
+                raise _fatal(portion[0], error) from error
+
+    def _ask(self, volume: "_Volume", portion: Sequence[FileSlices]) -> None:
+        decoder = self._idle.get()
+        try:
+            decoder = decoder or _Decoder()
+            number = sum(len(file.slices) for file in portion)
+            seconds = _LEAST_SECONDS + number * self._seconds_per_slice
+            answer = decoder.ask(volume, portion, seconds)
+        except BaseException:
+            if decoder is not None:
+                decoder.kill()
+            decoder = None
+            raise
+        finally:
+            self._idle.put(decoder)
+        if "refused" in answer:
+            raise InputRefused(**answer["refused"])
+        if "unreadable" in answer:
+            raise DataSetUnreadable(answer["unreadable"])
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Volume:
+    """Memory in which a volume of this shape is decoded."""
+
+    descriptor: int
+    shape: tuple[int, int, int]
+
+
+class _Decoder:
+    """One running process, and the socket to it."""
+
+    def __init__(self) -> None:
+        self._connection, theirs = socket.socketpair()
+        with theirs:
+            self._process = start_child(_MODULE, theirs)
+        self._is_ready = False
+
+    def ask(self, volume: _Volume, portion: Sequence[FileSlices], seconds: float) -> dict[str, Any]:
+        """Have slices decoded, within so many seconds; raises _DecoderLostError."""
+        files = [[str(file.path), [one.as_json() for one in file.slices]] for file in portion]
+        try:
+            self._await_start()
+            self._connection.settimeout(seconds)
+            request = {"shape": volume.shape, "files": files}
+            send_json(self._connection, request, (volume.descriptor,))
+            return dict(receive_json(self._connection))
+        except TimeoutError as error:
+            raise _DecoderLostError(f"was not done after {seconds:g} s") from error
+        except (EOFError, OSError) as error:
+            raise _DecoderLostError(self._ending()) from error
+
+    def _await_start(self) -> None:
+        if not self._is_ready:
+            self._connection.settimeout(_START_SECONDS)
+            receive_json(self._connection)
+            self._is_ready = True
+
+    def kill(self) -> None:
+        """End the process and reap it."""
+        self._process.kill()
+        with suppress(subprocess.TimeoutExpired):
+            self._process.wait(_END_SECONDS)
+        self._connection.close()
+
+    def _ending(self) -> str:
+        try:
+            status = self._process.wait(_END_SECONDS)
+        except subprocess.TimeoutExpired:
+            return "closed its connection"
+        return f"was ended by signal {-status}" if status < 0 else f"ended with status {status}"
+
+
+def _portions(frames: Sequence[SourceFrame], processes: int) -> Iterator[tuple[FileSlices, ...]]:
+    """Cut the slices of a volume into portions, so that all processes end at about one time.
+
+    A file of many frames is read again for each portion of it, so that each process gets one.
+    """
+    has_files_of_many = len({frame.path for frame in frames}) < len(frames)
+    number = -(-len(frames) // processes)
+    if not has_files_of_many:
+        number = max(1, min(_MOST_SLICES_AT_ONCE, number // _PORTIONS_PER_PROCESS))
+    in_files = sorted(enumerate(frames), key=lambda one: (one[1].path, one[0]))
+    for begin in range(0, len(in_files), number):
+        yield tuple(file_slices(in_files[begin : begin + number]))
+
+
+def _fatal(file: FileSlices, error: _DecoderLostError) -> InputRefused:
+    instance = file.slices[0].sop_instance_uid
+    return InputRefused(
+        f"instance {instance} is refused: the process that decodes its pixel data {error.how}",
+        reason=InputReason.UNREADABLE_PIXELS,
+        instances=[instance],
+    )

@@ -1,0 +1,89 @@
+"""A dry run of a model before any patient: does it load, run, and give what it says?"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from gateway.errors import BundleHostLost, ModelFailed, Problem
+from gateway.inference.bundle import Model
+from gateway.inference.host_requirements import ImagePath
+from gateway.inference.hosts import BundleHosts, Inference
+from gateway.inference.volume import SeriesVolume
+
+_USE_FILES = "write `host: {path: file}` into its descriptor"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class DryRun:
+    """What a model made of a volume, and what is wrong with it; nothing, when it is sound."""
+
+    inference: Inference | None
+    problems: tuple[str, ...]
+
+
+def dry_run(model: Model, hosts: BundleHosts, volume: SeriesVolume) -> DryRun:
+    """Run a model twice in the way that its descriptor says, and once by files.
+
+    Both must agree in every voxel: a bundle that sees another image in memory than in a file
+    would give results that nobody has validated.
+    """
+    try:
+        first = hosts.segment(model, volume)
+        second = hosts.segment(model, volume)
+    except (ModelFailed, BundleHostLost) as error:
+        return DryRun(inference=None, problems=tuple(_why(error, model, hosts, volume)))
+    found: list[str] = []
+    differing = _differing(first, second)
+    if differing:
+        found.append(
+            f"two runs on the same volume differ in {differing} voxels; a result could not be "
+            "reproduced"
+        )
+    elif model.descriptor.host.path is ImagePath.MEMORY:
+        found.extend(_other_way(model, hosts, volume, first))
+    return DryRun(inference=first, problems=tuple(found))
+
+
+def loading_problems(
+    models: Sequence[Model], models_dir: Path, hosts: BundleHosts
+) -> Iterator[Problem]:
+    """Load each model in its process, and yield why one does not load; takes seconds for each."""
+    for model in models:
+        try:
+            hosts.start(model)
+        except (ModelFailed, BundleHostLost) as error:
+            yield Problem(models_dir / f"{model.name}.yaml", 1, 1, str(error))
+
+
+def by_files(model: Model) -> Model:
+    """Return the model as it would be with ``host: {path: file}`` in its descriptor."""
+    host = model.descriptor.host.model_copy(update={"path": ImagePath.FILE})
+    return replace(model, descriptor=model.descriptor.model_copy(update={"host": host}))
+
+
+def _why(error: Exception, model: Model, hosts: BundleHosts, volume: SeriesVolume) -> Iterator[str]:
+    yield str(error)
+    if model.descriptor.host.path is ImagePath.MEMORY:
+        try:
+            hosts.segment(by_files(model), volume)
+        except (ModelFailed, BundleHostLost):
+            return
+        yield f"it works by files: {_USE_FILES}"
+
+
+def _other_way(
+    model: Model, hosts: BundleHosts, volume: SeriesVolume, in_memory: Inference
+) -> Iterator[str]:
+    try:
+        from_file = hosts.segment(by_files(model), volume)
+    except (ModelFailed, BundleHostLost):
+        return  # it writes no file to compare with, which it need not
+    differing = _differing(in_memory, from_file)
+    if differing:
+        yield f"by files its result differs in {differing} voxels; {_USE_FILES}"
+
+
+def _differing(first: Inference, second: Inference) -> int:
+    return int(np.count_nonzero(first.label_map != second.label_map))
