@@ -141,8 +141,8 @@ class Intake:
         finally:
             spooled.discard()
 
-    def recover(self, leftover: Leftover, content: LeftObject, origin: Origin) -> bool:
-        """Enter what a start found whole and without a row; tell whether it was understood."""
+    def recover(self, leftover: Leftover, content: LeftObject, origin: Origin) -> None:
+        """Enter what a start found whole and without a row, unless it was refused before."""
         meta = content.meta
         announced = Announcement(
             transfer_syntax_uid=meta.transfer_syntax_uid,
@@ -152,10 +152,9 @@ class Intake:
         try:
             header = _checked_header(announced, leftover)
         except (DataSetUnreadable, InstanceMismatch):
-            return False
+            return
         self._index.record(header, content.stored, meta.transfer_syntax_uid, origin)
         _log.info("instance_recovered", sop_instance_uid=header.sop_instance_uid)
-        return True
 
     def count_full(self) -> None:
         """Count an instance that was refused for want of space."""

@@ -55,15 +55,13 @@ class NodeStore:
     def _is_kept(self, leftover: Leftover, content: LeftObject) -> bool:
         """Keep a content that may have been acknowledged; tell whether it was one."""
         key = content.stored.key
-        if content.origin is None:
-            # Where the index does not know it, no object has it either.
-            if self.instances.unless_known(key, partial(self.objects.discard, key)):
-                return False
+        if content.origin is not None and not self.instances.has(key):
             self.objects.restore(leftover.path, key)
-            return True
+            self.intake.recover(leftover, content, content.origin)
+        # Where the index does not know it now, no object has it either.
+        if self.instances.unless_known(key, partial(self.objects.discard, key)):
+            return False
         self.objects.restore(leftover.path, key)
-        if not self.instances.has(key):
-            return self.intake.recover(leftover, content, content.origin)
         return True
 
     def close(self) -> None:
