@@ -55,7 +55,7 @@ class Segmenter:
         Raises:
             GeometryRefused, InputRefused, DataSetUnreadable: the model does not take the series.
             ModelFailed: the bundle failed on it.
-            BundleHostLost: the model's process ended; another attempt may succeed.
+            BundleHostLost: the processes were closed meanwhile; another attempt may succeed.
         """
         instances = [
             instance
