@@ -8,11 +8,13 @@ import subprocess
 import sys
 import threading
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 
 import gateway
 
 _PARENT_CHECK_MS = 1000
+_END_SECONDS = 5.0
 
 
 def start_child(
@@ -58,3 +60,21 @@ def _exit_with_parent(connection_fd: int, parent_pid: int) -> None:
     while not poll.poll(_PARENT_CHECK_MS) and os.getppid() == parent_pid:
         continue
     os._exit(0)
+
+
+def end_child(process: subprocess.Popen[bytes]) -> None:
+    """Kill a process and reap it, unless a driver holds it."""
+    process.kill()
+    with suppress(subprocess.TimeoutExpired):
+        process.wait(_END_SECONDS)
+
+
+def how_it_ended(process: subprocess.Popen[bytes]) -> str:
+    """Return what became of a process that closed its end of the socket pair."""
+    try:
+        status = process.wait(_END_SECONDS)
+    except subprocess.TimeoutExpired:
+        return "closed its connection"
+    if status == -signal.SIGKILL:
+        return "was ended by signal 9, as when the machine runs out of memory"
+    return f"was ended by signal {-status}" if status < 0 else f"ended with status {status}"

@@ -4,10 +4,8 @@ import mmap
 import os
 import queue
 import socket
-import subprocess
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
-from contextlib import suppress
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Self
@@ -18,7 +16,7 @@ import structlog
 
 from gateway.dicom.reasons import InputReason
 from gateway.errors import DataSetUnreadable, InputRefused
-from gateway.inference.child import start_child
+from gateway.inference.child import end_child, how_it_ended, start_child
 from gateway.inference.decoder import receive_json, send_json
 from gateway.inference.selection import SourceFrame
 from gateway.inference.slices import FileSlices, file_slices
@@ -30,7 +28,6 @@ _PORTIONS_PER_PROCESS = 4
 _START_SECONDS = 120.0
 _LEAST_SECONDS = 30.0
 _SECONDS_PER_SLICE = 5.0
-_END_SECONDS = 5.0
 
 
 class _DecoderLostError(Exception):
@@ -170,7 +167,7 @@ class _Decoder:
         except TimeoutError as error:
             raise _DecoderLostError(f"was not done after {seconds:g} s") from error
         except (EOFError, OSError) as error:
-            raise _DecoderLostError(self._ending()) from error
+            raise _DecoderLostError(how_it_ended(self._process)) from error
 
     def _await_start(self) -> None:
         if not self._is_ready:
@@ -180,17 +177,8 @@ class _Decoder:
 
     def kill(self) -> None:
         """End the process and reap it."""
-        self._process.kill()
-        with suppress(subprocess.TimeoutExpired):
-            self._process.wait(_END_SECONDS)
+        end_child(self._process)
         self._connection.close()
-
-    def _ending(self) -> str:
-        try:
-            status = self._process.wait(_END_SECONDS)
-        except subprocess.TimeoutExpired:
-            return "closed its connection"
-        return f"was ended by signal {-status}" if status < 0 else f"ended with status {status}"
 
 
 def _portions(frames: Sequence[SourceFrame], processes: int) -> Iterator[tuple[FileSlices, ...]]:

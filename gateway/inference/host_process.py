@@ -5,7 +5,6 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -15,7 +14,7 @@ import structlog
 
 from gateway.errors import ModelFailed
 from gateway.inference.bundle import Model
-from gateway.inference.child import start_child
+from gateway.inference.child import end_child, how_it_ended, start_child
 from gateway.inference.descriptor import Prediction
 from gateway.inference.host_requirements import ImagePath
 from gateway.inference.isolation import offline_environment
@@ -27,8 +26,6 @@ log = structlog.get_logger(__name__)
 
 START_SECONDS = 300.0
 """A host must be ready within this time; importing torch from a cold disk can take a minute."""
-
-_END_SECONDS = 5.0
 
 
 class HostEnded(Exception):
@@ -126,9 +123,7 @@ class HostProcess:
 
     def kill(self) -> None:
         """End the process, reap it, and remove its folder."""
-        self.process.kill()
-        with suppress(subprocess.TimeoutExpired):  # a driver may hold it for a while
-            self.process.wait(_END_SECONDS)
+        end_child(self.process)
         self.connection.close()
         self.folder.close()
 
@@ -140,16 +135,7 @@ class HostProcess:
         except TimeoutError as error:
             raise HostEnded(f"was not done after {seconds:g} s") from error
         except ConnectionLost as error:
-            raise HostEnded(self._ending()) from error
-
-    def _ending(self) -> str:
-        try:
-            status = self.process.wait(_END_SECONDS)
-        except subprocess.TimeoutExpired:
-            return "closed its connection"
-        if status == -9:
-            return "was ended by signal 9, as when the machine runs out of memory"
-        return f"was ended by signal {-status}" if status < 0 else f"ended with status {status}"
+            raise HostEnded(how_it_ended(self.process)) from error
 
 
 def _made_for(model: Model) -> str:

@@ -40,6 +40,13 @@ def paths(tmp_path: Path) -> list[Path]:
     return write_series(scan(Anatomy.asymmetric_object(), acquisition), tmp_path)
 
 
+def compress(paths: Sequence[Path], syntax: str) -> None:
+    for path in paths:
+        dataset = dcmread(path)
+        dataset.compress(syntax, generate_instance_uid=False)
+        dataset.save_as(path)
+
+
 def plan_of(paths: Sequence[Path]) -> VolumePlan:
     (plan,) = plan_volumes(paths)
     return plan
@@ -49,12 +56,8 @@ def plan_of(paths: Sequence[Path]) -> VolumePlan:
 def test_values_are_those_of_one_process(
     decoders: Decoders, paths: list[Path], syntax: str | None
 ) -> None:
-    for path in paths:
-        if syntax is None:
-            break
-        dataset = dcmread(path)
-        dataset.compress(syntax, generate_instance_uid=False)
-        dataset.save_as(path)
+    if syntax is not None:
+        compress(paths, syntax)
     plan = plan_of(paths)
 
     assert np.array_equal(read_volume(plan, decoders).array, read_volume(plan).array)
