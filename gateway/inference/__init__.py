@@ -1,6 +1,7 @@
 """From a series to its results: geometry, warm bundle processes, DICOM objects."""
 
 from gateway.inference.bundle import Bundle, Model, bundle_digest, list_models, load_model
+from gateway.inference.bundle_digests import BundleDigests
 from gateway.inference.decoders import Decoders
 from gateway.inference.descriptor import Descriptor, Output, SegmentAttributes, load_descriptor
 from gateway.inference.forms import Form, MadeObject, forms_for, taken_by
@@ -17,6 +18,7 @@ from gateway.inference.volume import SeriesVolume, read_series_volume
 
 __all__ = [
     "Bundle",
+    "BundleDigests",
     "BundleHosts",
     "Decoders",
     "Descriptor",

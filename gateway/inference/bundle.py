@@ -7,7 +7,7 @@ names.
 
 import hashlib
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -76,18 +76,23 @@ def bundle_digest(folder: Path) -> str:
     if not folder.is_dir():
         raise NotFound(f"there is no bundle folder {folder}")
     total = hashlib.sha256()
-    for path in sorted(_digested(folder), key=lambda path: path.relative_to(folder).as_posix()):
+    for path in sorted(
+        digested_files(folder), key=lambda path: path.relative_to(folder).as_posix()
+    ):
         with path.open("rb") as file:
             content = hashlib.file_digest(file, "sha256").hexdigest()
         total.update(f"{content}  {path.relative_to(folder).as_posix()}\n".encode())
     return f"sha256:{total.hexdigest()}"
 
 
-def load_model(models_dir: Path, name: str) -> Model:
+def load_model(
+    models_dir: Path, name: str, digest_of: Callable[[Path], str] = bundle_digest
+) -> Model:
     """Read the descriptor NAME.yaml and the bundle folder NAME, and verify one by the other.
 
-    Raises NotFound when there is no such descriptor, and ConfigurationInvalid with every problem
-    of the descriptor, the bundle and their agreement.
+    ``digest_of`` is for who knows digests already. Raises NotFound when there is no such
+    descriptor, and ConfigurationInvalid with every problem of the descriptor, the bundle and
+    their agreement.
     """
     path = models_dir / f"{name}.yaml"
     if not MODEL_NAME.fullmatch(name) or not path.is_file():
@@ -100,7 +105,7 @@ def load_model(models_dir: Path, name: str) -> Model:
             path,
             document,
             descriptor,
-            digest=bundle_digest(bundle.root),
+            digest=digest_of(bundle.root),
             metadata=bundle.metadata,
             config_file=bundle.config_file,
         )
@@ -110,8 +115,10 @@ def load_model(models_dir: Path, name: str) -> Model:
     return Model(name=name, descriptor=descriptor, bundle=bundle)
 
 
-def list_models(models_dir: Path) -> tuple[Model, ...]:
-    """Load every model of a folder, in the order of names.
+def list_models(
+    models_dir: Path, digest_of: Callable[[Path], str] = bundle_digest
+) -> tuple[Model, ...]:
+    """Load every model of a folder, in the order of names; ``digest_of`` as in `load_model`.
 
     Raises ConfigurationInvalid with the problems of all of them together.
     """
@@ -119,7 +126,7 @@ def list_models(models_dir: Path) -> tuple[Model, ...]:
     found: list[Problem] = []
     for path in sorted(models_dir.glob("*.yaml")):
         try:
-            models.append(load_model(models_dir, path.stem))
+            models.append(load_model(models_dir, path.stem, digest_of))
         except ConfigurationInvalid as error:
             found.extend(error.problems)
     if found:
@@ -160,7 +167,8 @@ def _config_file(folder: Path, named_in: Path) -> Path:
     raise _invalid(named_in, f"{folder} holds none of {', '.join(_CONFIG_NAMES)}")
 
 
-def _digested(folder: Path) -> Iterator[Path]:
+def digested_files(folder: Path) -> Iterator[Path]:
+    """Give the files of a bundle that its digest is over."""
     for path in folder.rglob("*"):
         parts = path.relative_to(folder).parts
         if parts[0] == "docs" or any(p.startswith(".") or p == "__pycache__" for p in parts):

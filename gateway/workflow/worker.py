@@ -11,7 +11,14 @@ from dbos._serialization import DBOSPortableJSONSerializer
 
 from gateway.dimse.library import configure_pynetdicom
 from gateway.errors import GatewayError
-from gateway.inference import BundleHosts, Decoders, Model, list_models, load_model
+from gateway.inference import (
+    BundleDigests,
+    BundleHosts,
+    Decoders,
+    Model,
+    list_models,
+    load_model,
+)
 from gateway.rules import RuleBook, Segment
 from gateway.settings import DeliverySettings, Settings
 from gateway.store import NodeStore, open_store
@@ -37,10 +44,11 @@ def run_worker(settings: Settings, identity: Identity) -> None:
     """Work until SIGTERM; running steps then have 20 s, what remains goes on at next start."""
     configure_pynetdicom()
     store = open_store(settings, identity.name)
-    models = {model.name: model for model in list_models(settings.node.models_dir)}
+    models_dir, digests = settings.node.models_dir, BundleDigests()
+    models = {model.name: model for model in list_models(models_dir, digests.of)}
     rules = RuleBook(settings.node.rules_dir, nodes=settings.nodes, models=models)
     with BundleHosts() as hosts, Decoders() as decoders:
-        pipeline = _pipeline(settings, store, rules, hosts, decoders)
+        pipeline = _pipeline(settings, store, rules, hosts, decoders, digests)
         _launch(settings, store.jobs.nodes_of_open_ones())
         watch = CompletionWatch(
             store,
@@ -75,6 +83,7 @@ def _pipeline(
     rules: RuleBook,
     hosts: BundleHosts,
     decoders: Decoders,
+    digests: BundleDigests,
 ) -> Pipeline:
     ae_title = settings.node.ae_title
     models_dir = settings.node.models_dir
@@ -83,7 +92,7 @@ def _pipeline(
         router=Router(store, rules),
         segmenter=Segmenter(
             store,
-            lambda model: load_model(models_dir, model),
+            lambda model: load_model(models_dir, model, digests.of),
             hosts,
             ae_title,
             settings.nodes,
