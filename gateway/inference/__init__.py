@@ -5,6 +5,7 @@ from gateway.inference.bundle_digests import BundleDigests
 from gateway.inference.decoders import Decoders
 from gateway.inference.descriptor import Descriptor, Output, SegmentAttributes, load_descriptor
 from gateway.inference.forms import Form, MadeObject, forms_for, taken_by
+from gateway.inference.host_requirements import Priority
 from gateway.inference.hosts import BundleHosts, Inference
 from gateway.inference.measurement import SegmentMeasure
 from gateway.inference.pipeline import (
@@ -14,6 +15,7 @@ from gateway.inference.pipeline import (
     segment_series,
 )
 from gateway.inference.result import ResultIdentity, input_digest, part10
+from gateway.inference.turns import due_at
 from gateway.inference.volume import SeriesVolume, read_series_volume
 
 __all__ = [
@@ -27,6 +29,7 @@ __all__ = [
     "MadeObject",
     "Model",
     "Output",
+    "Priority",
     "ResultIdentity",
     "SegmentAttributes",
     "SegmentMeasure",
@@ -34,6 +37,7 @@ __all__ = [
     "SeriesVolume",
     "WrittenObject",
     "bundle_digest",
+    "due_at",
     "forms_for",
     "input_digest",
     "list_models",

@@ -3,11 +3,9 @@
 import logging
 import os
 import threading
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection
 
 import structlog
-from dbos import DBOS, DBOSConfig
-from dbos._serialization import DBOSPortableJSONSerializer
 
 from gateway.dimse.library import configure_pynetdicom
 from gateway.errors import GatewayError
@@ -23,19 +21,18 @@ from gateway.rules import RuleBook, Segment
 from gateway.settings import DeliverySettings, Settings
 from gateway.store import NodeStore, open_store
 from gateway.store.heartbeat import Identity, Lifetime
-from gateway.version import WORKFLOW_VERSION
 from gateway.workflow.backoff import Backoff
-from gateway.workflow.clock import engine_arguments
 from gateway.workflow.completion import CompletionWatch
 from gateway.workflow.delivery import Deliverer
-from gateway.workflow.pipeline import Pipeline, register_queues
+from gateway.workflow.engine import launch_engine
+from gateway.workflow.pipeline import Pipeline
+from gateway.workflow.precedence import priority_of
 from gateway.workflow.reporting import CommitmentReporter
 from gateway.workflow.routing import Router
 from gateway.workflow.segmenting import Segmenter
 
 _log = structlog.get_logger()
 _LOOK_SECONDS = 0.25
-_POLL_SECONDS = 0.2
 _DRAIN_SECONDS = 20
 _SECONDS_PER_DAY = 86_400
 
@@ -47,9 +44,14 @@ def run_worker(settings: Settings, identity: Identity) -> None:
     models_dir, digests = settings.node.models_dir, BundleDigests()
     models = {model.name: model for model in list_models(models_dir, digests.of)}
     rules = RuleBook(settings.node.rules_dir, nodes=settings.nodes, models=models)
+
+    def model_named(name: str) -> Model:
+        return load_model(models_dir, name, digests.of)
+
     with BundleHosts() as hosts, Decoders() as decoders:
-        pipeline = _pipeline(settings, store, rules, hosts, decoders, digests)
-        _launch(settings, store.jobs.nodes_of_open_ones())
+        pipeline = _pipeline(settings, store, rules, model_named, hosts, decoders)
+        # Jobs for a node that was taken out of the settings end with that reason, not never.
+        launch_engine(settings, {*settings.nodes, *store.jobs.nodes_of_open_ones()})
         watch = CompletionWatch(
             store,
             settings.dimse.quiet_seconds,
@@ -81,18 +83,17 @@ def _pipeline(
     settings: Settings,
     store: NodeStore,
     rules: RuleBook,
+    model_named: Callable[[str], Model],
     hosts: BundleHosts,
     decoders: Decoders,
-    digests: BundleDigests,
 ) -> Pipeline:
     ae_title = settings.node.ae_title
-    models_dir = settings.node.models_dir
     return Pipeline(
         store=store,
         router=Router(store, rules),
         segmenter=Segmenter(
             store,
-            lambda model: load_model(models_dir, model, digests.of),
+            model_named,
             hosts,
             ae_title,
             settings.nodes,
@@ -100,6 +101,7 @@ def _pipeline(
         ),
         deliverer=Deliverer(store, settings.nodes, ae_title),
         patience=_patience(settings.delivery),
+        priority_of=lambda model: priority_of(model, model_named),
     )
 
 
@@ -109,30 +111,6 @@ def _patience(delivery: DeliverySettings) -> Backoff:
         longest_seconds=delivery.longest_retry_seconds,
         give_up_seconds=delivery.give_up_days * _SECONDS_PER_DAY,
     )
-
-
-def _launch(settings: Settings, waiting_nodes: Iterable[str]) -> None:
-    """Start the workflow engine; it goes on with what a killed worker left."""
-    # The engine adds a handler of its own unless it finds one; its lines belong with ours.
-    engine_log = logging.getLogger("dbos")
-    engine_log.addHandler(logging.NullHandler())
-    DBOS(
-        config=DBOSConfig(
-            name="gateway",
-            system_database_url=settings.workflow_url,
-            db_engine_kwargs=engine_arguments(settings.workflow_url),
-            application_version=WORKFLOW_VERSION,
-            executor_id="worker",
-            # JSON, so that nothing in the workflow database is ever unpickled.
-            serializer=DBOSPortableJSONSerializer(),
-            log_level="WARNING",
-            notification_listener_polling_interval_sec=_POLL_SECONDS,
-        )
-    )
-    engine_log.propagate = True
-    DBOS.launch()
-    # Jobs for a node that was taken out of the settings end with that reason, not never.
-    register_queues({*settings.nodes, *waiting_nodes}, _POLL_SECONDS)
 
 
 def _models_in_use(rules: RuleBook, models: dict[str, Model]) -> list[Model]:
