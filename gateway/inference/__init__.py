@@ -15,6 +15,7 @@ from gateway.inference.pipeline import (
     segment_series,
 )
 from gateway.inference.result import ResultIdentity, input_digest, part10
+from gateway.inference.selection import SourceFrame, select_frames
 from gateway.inference.turns import due_at
 from gateway.inference.volume import SeriesVolume, read_series_volume
 
@@ -35,6 +36,7 @@ __all__ = [
     "SegmentMeasure",
     "SegmentationResult",
     "SeriesVolume",
+    "SourceFrame",
     "WrittenObject",
     "bundle_digest",
     "due_at",
@@ -47,5 +49,6 @@ __all__ = [
     "read_series_volume",
     "require_input",
     "segment_series",
+    "select_frames",
     "taken_by",
 ]

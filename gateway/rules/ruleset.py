@@ -76,6 +76,17 @@ class RuleSet:
         enabled = (one for one in self.rules if one.rule.enabled)
         return frozenset(tag for one in enabled for tag in one.condition.tags_read)
 
+    @property
+    def models(self) -> frozenset[str]:
+        """The models that enabled rules run."""
+        return frozenset(
+            action.model
+            for one in self.rules
+            if one.rule.enabled
+            for action in one.rule.actions
+            if isinstance(action, Segment)
+        )
+
     def decide(self, facts: SeriesFacts, *, ran_before: Collection[str] = ()) -> Decision:
         """Ask every rule about a series, and list the actions of those that match.
 

@@ -2,7 +2,7 @@
 
 import hashlib
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import structlog
 from pydicom import dcmread
@@ -26,8 +26,7 @@ class Router:
 
     def route(self, series_instance_uid: str, revision: int) -> tuple[Job, ...]:
         """Decide a revision of a series and enter its jobs; a repetition gives the same jobs."""
-        with self._lock:
-            rules = self._rules.current()
+        rules = self._rules_now()
         series = self._store.series.get(series_instance_uid)
         decision = rules.decide(
             self._facts(series, rules), ran_before=self._ran_before(series_instance_uid, revision)
@@ -49,6 +48,27 @@ class Router:
             jobs=[job.id for job in jobs],
         )
         return jobs
+
+    def may_segment(
+        self, series_instance_uid: str, modalities: Mapping[str, Sequence[str]]
+    ) -> bool:
+        """Tell whether a rule would have a series segmented if what is here of it were all.
+
+        ``modalities`` are those that each model takes. Nothing is decided by that.
+        """
+        rules = self._rules_now()
+        series = self._store.series.get(series_instance_uid)
+        takers = {model for model, taken in modalities.items() if series.modality in taken}
+        if not takers & rules.models:
+            return False
+        return any(
+            isinstance(chosen.action, Segment) and chosen.action.model in takers
+            for chosen in rules.decide(self._facts(series, rules)).actions
+        )
+
+    def _rules_now(self) -> RuleSet:
+        with self._lock:
+            return self._rules.current()
 
     def _ran_before(self, series_instance_uid: str, revision: int) -> frozenset[str]:
         """Return the rules that gave an earlier revision something, or still may.

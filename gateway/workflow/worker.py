@@ -17,13 +17,14 @@ from gateway.inference import (
     list_models,
     load_model,
 )
-from gateway.rules import RuleBook, Segment
+from gateway.rules import RuleBook
 from gateway.settings import DeliverySettings, Settings
 from gateway.store import NodeStore, open_store
 from gateway.store.heartbeat import Identity, Lifetime
 from gateway.workflow.backoff import Backoff
 from gateway.workflow.completion import CompletionWatch
 from gateway.workflow.delivery import Deliverer
+from gateway.workflow.early_decoding import EarlyDecoding
 from gateway.workflow.engine import launch_engine
 from gateway.workflow.pipeline import Pipeline
 from gateway.workflow.precedence import priority_of
@@ -48,8 +49,9 @@ def run_worker(settings: Settings, identity: Identity) -> None:
     def model_named(name: str) -> Model:
         return load_model(models_dir, name, digests.of)
 
+    router, ended = Router(store, rules), threading.Event()
     with BundleHosts() as hosts, Decoders() as decoders:
-        pipeline = _pipeline(settings, store, rules, model_named, hosts, decoders)
+        pipeline = _pipeline(settings, store, router, model_named, hosts, decoders)
         # Jobs for a node that was taken out of the settings end with that reason, not never.
         launch_engine(settings, {*settings.nodes, *store.jobs.nodes_of_open_ones()})
         watch = CompletionWatch(
@@ -66,12 +68,15 @@ def run_worker(settings: Settings, identity: Identity) -> None:
         threading.Thread(
             target=_warm, args=(hosts, decoders, _models_in_use(rules, models)), daemon=True
         ).start()
+        early = EarlyDecoding(store, decoders, _segmentable(router, models.values()))
+        threading.Thread(target=early.run, args=(ended,), daemon=True).start()
 
         def look() -> None:
             watch.look()
             reporter.look()
 
         Lifetime(store.processes, identity, {"models": sorted(models)}).run(_LOOK_SECONDS, look)
+        ended.set()
         pipeline.stop(_DRAIN_SECONDS)
     store.close()
     logging.shutdown()
@@ -82,7 +87,7 @@ def run_worker(settings: Settings, identity: Identity) -> None:
 def _pipeline(
     settings: Settings,
     store: NodeStore,
-    rules: RuleBook,
+    router: Router,
     model_named: Callable[[str], Model],
     hosts: BundleHosts,
     decoders: Decoders,
@@ -90,7 +95,7 @@ def _pipeline(
     ae_title = settings.node.ae_title
     return Pipeline(
         store=store,
-        router=Router(store, rules),
+        router=router,
         segmenter=Segmenter(
             store,
             model_named,
@@ -113,15 +118,15 @@ def _patience(delivery: DeliverySettings) -> Backoff:
     )
 
 
+def _segmentable(router: Router, models: Collection[Model]) -> Callable[[str], bool]:
+    """Return what tells of a series that arrives whether some model may be to run on it."""
+    modalities = {model.name: model.descriptor.modality for model in models}
+    return lambda series_instance_uid: router.may_segment(series_instance_uid, modalities)
+
+
 def _models_in_use(rules: RuleBook, models: dict[str, Model]) -> list[Model]:
     """Return the models that an enabled rule runs."""
-    named = {
-        action.model
-        for rule in rules.current().rules
-        if rule.rule.enabled
-        for action in rule.rule.actions
-        if isinstance(action, Segment)
-    }
+    named = rules.current().models
     return [model for name, model in models.items() if name in named]
 
 
