@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import time
 from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
@@ -166,13 +167,16 @@ def run(
     """
     model = load_model(models_folder(config), name)
     paths = _only_series(source)
+    identity = _identity(paths)
     with BundleHosts() as hosts, Decoders() as decoders:
-        result = segment_series(paths, model, hosts, _identity(paths), decoders=decoders)
+        started = time.perf_counter()
+        result = segment_series(paths, model, hosts, identity, decoders=decoders)
+        total_ms = (time.perf_counter() - started) * 1000
     outputs = _write(result, target)
     if json:
-        print_json(_run_json(model, result, outputs))
+        print_json(_run_json(model, result, outputs, total_ms))
     else:
-        _print_run(model, result, outputs)
+        _print_run(model, result, outputs, total_ms)
 
 
 def phantom_volume(model: Model, folder: Path) -> SeriesVolume:
@@ -267,21 +271,26 @@ def _dry_run_json(model: Model, done: DryRun) -> dict[str, Any]:
     }
 
 
-def _run_json(model: Model, result: SegmentationResult, outputs: list[Path]) -> dict[str, Any]:
+def _run_json(
+    model: Model, result: SegmentationResult, outputs: list[Path], total_ms: float
+) -> dict[str, Any]:
     return {
         "model": model.name,
         "segments": list(measures_json(result.segments)),
         "timings_ms": {stage: round(ms, 1) for stage, ms in result.timings_ms.items()},
+        "total_ms": round(total_ms, 1),
         "outputs": [str(path) for path in outputs],
     }
 
 
-def _print_run(model: Model, result: SegmentationResult, outputs: list[Path]) -> None:
+def _print_run(
+    model: Model, result: SegmentationResult, outputs: list[Path], total_ms: float
+) -> None:
     table = Table("segment", "voxels", "ml", title=f"{model.name} {model.version}")
     for one in result.segments:
         table.add_row(one.label, f"{one.voxels:,}", f"{one.ml:,.1f}")
     console().print(table)
     stages = ", ".join(f"{stage} {ms:,.0f}" for stage, ms in result.timings_ms.items())
-    print(f"milliseconds: {stages}")
+    print(f"milliseconds: {stages}; total {total_ms:,.0f}")
     for output in outputs:
         print(f"wrote {output}")

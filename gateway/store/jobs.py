@@ -20,6 +20,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from gateway.errors import NotFound
 from gateway.store.database import Database
 from gateway.store.schema import jobs
+from gateway.store.stage_times import add_stage_times
 
 
 class JobState(StrEnum):
@@ -145,6 +146,10 @@ class JobIndex:
         with self._database.writing() as connection:
             if connection.execute(statement).rowcount:
                 add_jobs(connection, followed_by)
+                if state is JobState.DONE and values.get("timings_ms"):
+                    model = select(jobs.c.model).where(jobs.c.id == job_id)
+                    name = connection.execute(model).scalar() or ""
+                    add_stage_times(connection, name, values["timings_ms"])
 
     def retry(self, job_id: str) -> bool:
         """Queue an ended job again; return whether there was one to queue."""

@@ -16,6 +16,7 @@ from gateway.store.processes import ProcessIndex
 from gateway.store.quarantine import Quarantine
 from gateway.store.series import SeriesIndex
 from gateway.store.spool import Ahead
+from gateway.store.stage_times import StageTimes
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -31,6 +32,7 @@ class NodeStore:
     jobs: JobIndex
     counters: Counters
     processes: ProcessIndex
+    stage_times: StageTimes
 
     def reconcile(self, process: str | None = None, besides: Collection[str] = ()) -> int:
         """Settle what a killed process left; return how many instances were not acknowledged.
@@ -96,4 +98,5 @@ def open_store(settings: Settings, process: str = "node", *, ahead: int = 0) -> 
         jobs=JobIndex(database),
         counters=counters,
         processes=ProcessIndex(database),
+        stage_times=StageTimes(database),
     )

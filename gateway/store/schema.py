@@ -172,6 +172,15 @@ counters = Table(
     Column("value", BigInteger, nullable=False),
 )
 
+stage_times = Table(
+    "stage_times",
+    metadata,
+    Column("model", String(128), primary_key=True),
+    Column("stage", String(32), primary_key=True),
+    Column("seconds", Float, nullable=False),
+    Column("number", BigInteger, nullable=False),
+)
+
 processes = Table(
     "processes",
     metadata,

@@ -2,7 +2,12 @@
 
 from collections.abc import Iterator
 
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.core import (
+    CounterMetricFamily,
+    GaugeMetricFamily,
+    Metric,
+    SummaryMetricFamily,
+)
 from prometheus_client.registry import Collector
 
 from gateway.store import NodeStore
@@ -37,6 +42,14 @@ class NodeCollector(Collector):
         for (action, state), number in self._store.jobs.state_counts().items():
             jobs.add_metric([action, state], number)
         yield jobs
+        stages = SummaryMetricFamily(
+            "gateway_segment_stage_seconds",
+            "Stages of the segmentations that are done",
+            labels=["model", "stage"],
+        )
+        for one in self._store.stage_times.all():
+            stages.add_metric([one.model, one.stage], one.number, one.seconds)
+        yield stages
         up = GaugeMetricFamily("gateway_process_alive", "Processes by name", labels=["process"])
         for process in self._store.processes.all():
             up.add_metric([process.name], float(process.is_alive))

@@ -1,6 +1,7 @@
 """Jobs: from queued to their end, once, unless a person says again."""
 
 import time
+from dataclasses import replace
 
 import pytest
 
@@ -85,6 +86,24 @@ def test_an_end_keeps_what_the_attempt_gave(store: NodeStore) -> None:
         tuple(segments),
     )
     assert found.timings_ms == {"infer": 2.5}
+
+
+def test_stages_are_added_up_by_model_for_jobs_that_are_done(store: NodeStore) -> None:
+    for name, model in (("a", "liver"), ("b", "liver"), ("c", "lung"), ("d", "lung")):
+        store.jobs.add([replace(job(name), model=model)])
+        store.jobs.started(name)
+    store.jobs.ended("a", JobState.DONE, timings_ms={"read": 250.0, "infer": 2000.0})
+    store.jobs.ended("b", JobState.DONE, timings_ms={"infer": 500.0})
+    store.jobs.ended("c", JobState.DONE, timings_ms={"infer": 4000.0})
+    store.jobs.ended("d", JobState.WAITING, timings_ms={"infer": 8000.0})
+    store.jobs.ended("a", JobState.DONE, timings_ms={"infer": 1.0})
+
+    found = [(one.model, one.stage, one.seconds, one.number) for one in store.stage_times.all()]
+    assert found == [
+        ("liver", "infer", 2.5, 2),
+        ("liver", "read", 0.25, 1),
+        ("lung", "infer", 4, 1),
+    ]
 
 
 def test_what_follows_a_job_is_there_when_it_has_ended(store: NodeStore) -> None:

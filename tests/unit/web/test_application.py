@@ -215,6 +215,23 @@ def test_counts_outlive_the_process(store: NodeStore, settings: Settings) -> Non
     again.close()
 
 
+def test_the_stages_of_segmentations_are_summed_and_counted(store: NodeStore) -> None:
+    job = Job(
+        id="a",
+        series_instance_uid="2.25.2",
+        revision=1,
+        rule="r",
+        action=JobAction.SEGMENT,
+        model="liver",
+    )
+    store.jobs.add([job])
+    store.jobs.started("a")
+    store.jobs.ended("a", JobState.DONE, timings_ms={"decode": 1500.0})
+    found = {name: value for name, value in metrics(store).items() if "stage_seconds" in name}
+    assert sorted(found.values()) == [1.0, 1.5]
+    assert all("liver" in name and "decode" in name for name in found)
+
+
 @pytest.mark.parametrize("path", ["/metrics", "/readyz", "/healthz"])
 def test_no_page_names_a_patient_or_a_study(store: NodeStore, path: str) -> None:
     busy_node(store)
