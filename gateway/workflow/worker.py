@@ -16,6 +16,7 @@ from gateway.rules import RuleBook, Segment
 from gateway.settings import DeliverySettings, Settings
 from gateway.store import NodeStore, open_store
 from gateway.store.heartbeat import Identity, Lifetime
+from gateway.store.history import History
 from gateway.version import WORKFLOW_VERSION
 from gateway.workflow.backoff import Backoff
 from gateway.workflow.clock import engine_arguments
@@ -53,6 +54,7 @@ def run_worker(settings: Settings, identity: Identity) -> None:
             ae_title=settings.node.ae_title,
         )
         reporter = CommitmentReporter(store, settings.nodes, _patience(settings.delivery))
+        history = History(store.database)
         threading.Thread(
             target=_warm, args=(hosts, decoders, _models_in_use(rules, models)), daemon=True
         ).start()
@@ -60,6 +62,7 @@ def run_worker(settings: Settings, identity: Identity) -> None:
         def look() -> None:
             watch.look()
             reporter.look()
+            history.tend()
 
         Lifetime(store.processes, identity, {"models": sorted(models)}).run(_LOOK_SECONDS, look)
         pipeline.stop(_DRAIN_SECONDS)
