@@ -40,7 +40,8 @@ class InputReason(StrEnum):
     COLOUR = "colour"  #: more than one sample per pixel, or a palette
     MODALITY_LUT = "modality-lut"  #: values come from a table instead of slope and intercept
     INVALID_RESCALE = "invalid-rescale"  #: slope or intercept is no finite number
-    NO_RESCALE = "no-rescale"  #: frames of CT that do not say how they become Hounsfield units
+    NO_RESCALE = "no-rescale"  #: CT that does not say how stored values become Hounsfield units
+    RESCALE_TYPE = "rescale-type"  #: CT whose rescaled values are something else, as in dual energy
     UNREADABLE_PIXELS = "unreadable-pixels"  #: no decoder reads the pixel data
     SUV_NOT_PET = "suv-not-pet"  #: uptake values exist of single-frame PET images only
     SUV_UNITS = "suv-units"  #: from these units no uptake value by body weight follows

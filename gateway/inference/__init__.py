@@ -1,6 +1,14 @@
 """From a series to its results: geometry, warm bundle processes, DICOM objects."""
 
-from gateway.inference.bundle import Bundle, Model, bundle_digest, list_models, load_model
+from gateway.inference.bundle import (
+    Bundle,
+    Model,
+    bundle_digest,
+    bundle_files,
+    descriptor_files,
+    list_models,
+    load_model,
+)
 from gateway.inference.decoders import Decoders
 from gateway.inference.descriptor import Descriptor, Output, SegmentAttributes, load_descriptor
 from gateway.inference.forms import Form, MadeObject, forms_for, taken_by
@@ -32,6 +40,8 @@ __all__ = [
     "SeriesVolume",
     "WrittenObject",
     "bundle_digest",
+    "bundle_files",
+    "descriptor_files",
     "forms_for",
     "input_digest",
     "list_models",

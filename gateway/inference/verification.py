@@ -46,15 +46,27 @@ def dry_run(model: Model, hosts: BundleHosts, volume: SeriesVolume) -> DryRun:
     return DryRun(inference=first, problems=tuple(found))
 
 
-def loading_problems(
-    models: Sequence[Model], models_dir: Path, hosts: BundleHosts
-) -> Iterator[Problem]:
-    """Load each model in its process, and yield why one does not load; takes seconds for each."""
-    for model in models:
-        try:
-            hosts.start(model)
-        except (ModelFailed, BundleHostLost) as error:
-            yield Problem(models_dir / f"{model.name}.yaml", 1, 1, str(error))
+def loading_problems(models: Sequence[Model], models_dir: Path) -> tuple[Problem, ...]:
+    """Load each model in a process of its own on the CPU; takes seconds for each.
+
+    Returns why models do not load, at their descriptors.
+    """
+    if not models:
+        return ()
+    with BundleHosts(device="cpu") as hosts:
+        found = ((model, not_loaded(model, hosts)) for model in models)
+        return tuple(
+            Problem(models_dir / f"{model.name}.yaml", 1, 1, why) for model, why in found if why
+        )
+
+
+def not_loaded(model: Model, hosts: BundleHosts) -> str:
+    """Load a model in its process, and return why it does not load, or nothing where it does."""
+    try:
+        hosts.start(model)
+    except (ModelFailed, BundleHostLost) as error:
+        return str(error)
+    return ""
 
 
 def by_files(model: Model) -> Model:

@@ -1,14 +1,13 @@
 """What the rules say of a series, written down together with the jobs that follow from it."""
 
 import hashlib
-import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import structlog
 from pydicom import dcmread
 from pydicom.dataset import Dataset
 
-from gateway.rules import Decision, Forward, RuleBook, RuleSet, Segment, SeriesFacts
+from gateway.rules import Decision, Forward, RuleSet, Segment, SeriesFacts
 from gateway.store import Instance, Job, JobAction, NodeStore, Series
 from gateway.store.jobs import ENDED_BADLY, add_jobs
 from gateway.store.series import record_decision
@@ -17,17 +16,15 @@ _log = structlog.get_logger()
 
 
 class Router:
-    """Asks the rules about complete series."""
+    """Asks the rules in force about complete series."""
 
-    def __init__(self, store: NodeStore, rules: RuleBook) -> None:
+    def __init__(self, store: NodeStore, rules_in_force: Callable[[], RuleSet]) -> None:
         self._store = store
-        self._rules = rules
-        self._lock = threading.Lock()
+        self._rules_in_force = rules_in_force
 
     def route(self, series_instance_uid: str, revision: int) -> tuple[Job, ...]:
         """Decide a revision of a series and enter its jobs; a repetition gives the same jobs."""
-        with self._lock:
-            rules = self._rules.current()
+        rules = self._rules_in_force()
         series = self._store.series.get(series_instance_uid)
         decision = rules.decide(
             self._facts(series, rules), ran_before=self._ran_before(series_instance_uid, revision)

@@ -3,16 +3,18 @@
 import logging
 import os
 import threading
-from collections.abc import Collection, Iterable
+import time
+from collections.abc import Iterable
+from pathlib import Path
 
 import structlog
 from dbos import DBOS, DBOSConfig
 from dbos._serialization import DBOSPortableJSONSerializer
 
 from gateway.dimse.library import configure_pynetdicom
-from gateway.errors import GatewayError
-from gateway.inference import BundleHosts, Decoders, Model, list_models, load_model
-from gateway.rules import RuleBook, Segment
+from gateway.errors import Problem
+from gateway.inference import BundleHosts, Decoders, Model
+from gateway.inference.verification import not_loaded
 from gateway.settings import DeliverySettings, Settings
 from gateway.store import NodeStore, open_store
 from gateway.store.heartbeat import Identity, Lifetime
@@ -21,6 +23,7 @@ from gateway.version import WORKFLOW_VERSION
 from gateway.workflow.backoff import Backoff
 from gateway.workflow.clock import engine_arguments
 from gateway.workflow.completion import CompletionWatch
+from gateway.workflow.configuration_book import ConfigurationBook
 from gateway.workflow.delivery import Deliverer
 from gateway.workflow.pipeline import Pipeline, register_queues
 from gateway.workflow.reporting import CommitmentReporter
@@ -29,6 +32,7 @@ from gateway.workflow.segmenting import Segmenter
 
 _log = structlog.get_logger()
 _LOOK_SECONDS = 0.25
+_LOOK_AT_FILES_SECONDS = 2.0
 _POLL_SECONDS = 0.2
 _DRAIN_SECONDS = 20
 _SECONDS_PER_DAY = 86_400
@@ -38,10 +42,9 @@ def run_worker(settings: Settings, identity: Identity) -> None:
     """Work until SIGTERM; running steps then have 20 s, what remains goes on at next start."""
     configure_pynetdicom()
     store = open_store(settings, identity.name)
-    models = {model.name: model for model in list_models(settings.node.models_dir)}
-    rules = RuleBook(settings.node.rules_dir, nodes=settings.nodes, models=models)
+    book = ConfigurationBook(settings)
     with BundleHosts() as hosts, Decoders() as decoders:
-        pipeline = _pipeline(settings, store, rules, hosts, decoders)
+        pipeline = _pipeline(settings, store, book, hosts, decoders)
         _launch(settings, store.jobs.nodes_of_open_ones())
         watch = CompletionWatch(
             store,
@@ -56,7 +59,7 @@ def run_worker(settings: Settings, identity: Identity) -> None:
         reporter = CommitmentReporter(store, settings.nodes, _patience(settings.delivery))
         history = History(store.database)
         threading.Thread(
-            target=_warm, args=(hosts, decoders, _models_in_use(rules, models)), daemon=True
+            target=_keep_loaded, args=(settings.node.models_dir, book, hosts, decoders), daemon=True
         ).start()
 
         def look() -> None:
@@ -64,7 +67,8 @@ def run_worker(settings: Settings, identity: Identity) -> None:
             reporter.look()
             history.tend()
 
-        Lifetime(store.processes, identity, {"models": sorted(models)}).run(_LOOK_SECONDS, look)
+        models = [model.name for model in book.current().models]
+        Lifetime(store.processes, identity, {"models": models}).run(_LOOK_SECONDS, look)
         pipeline.stop(_DRAIN_SECONDS)
     store.close()
     logging.shutdown()
@@ -75,23 +79,15 @@ def run_worker(settings: Settings, identity: Identity) -> None:
 def _pipeline(
     settings: Settings,
     store: NodeStore,
-    rules: RuleBook,
+    book: ConfigurationBook,
     hosts: BundleHosts,
     decoders: Decoders,
 ) -> Pipeline:
     ae_title = settings.node.ae_title
-    models_dir = settings.node.models_dir
     return Pipeline(
         store=store,
-        router=Router(store, rules),
-        segmenter=Segmenter(
-            store,
-            lambda model: load_model(models_dir, model),
-            hosts,
-            ae_title,
-            settings.nodes,
-            decoders,
-        ),
+        router=Router(store, book.rules),
+        segmenter=Segmenter(store, book.model, hosts, ae_title, settings.nodes, decoders),
         deliverer=Deliverer(store, settings.nodes, ae_title),
         patience=_patience(settings.delivery),
     )
@@ -129,24 +125,18 @@ def _launch(settings: Settings, waiting_nodes: Iterable[str]) -> None:
     register_queues({*settings.nodes, *waiting_nodes}, _POLL_SECONDS)
 
 
-def _models_in_use(rules: RuleBook, models: dict[str, Model]) -> list[Model]:
-    """Return the models that an enabled rule runs."""
-    named = {
-        action.model
-        for rule in rules.current().rules
-        if rule.rule.enabled
-        for action in rule.rule.actions
-        if isinstance(action, Segment)
-    }
-    return [model for name, model in models.items() if name in named]
-
-
-def _warm(hosts: BundleHosts, decoders: Decoders, models: Collection[Model]) -> None:
-    """Load models before the first series needs them; a failure is the job's to report."""
-    if models:
-        decoders.start()
-    for model in models:
-        try:
-            hosts.start(model)
-        except GatewayError as error:
-            _log.error("model_not_loaded", model=model.name, reason=str(error))
+def _keep_loaded(
+    models_dir: Path, book: ConfigurationBook, hosts: BundleHosts, decoders: Decoders
+) -> None:
+    """Load what rules run before a series needs it, and look at the files of both for good."""
+    loaded: tuple[Model, ...] = ()
+    while True:
+        in_use = book.current().models_in_use
+        if in_use and not loaded:
+            decoders.start()
+        for model in in_use:
+            if model not in loaded and (why := not_loaded(model, hosts)):
+                problem = Problem(models_dir / f"{model.name}.yaml", 1, 1, why)
+                _log.error("model_not_loaded", model=model.name, problems=[str(problem)])
+        loaded = in_use
+        time.sleep(_LOOK_AT_FILES_SECONDS)
