@@ -74,7 +74,7 @@ class TooManyAssociations(Transient):
 
 
 class BundleHostLost(Transient):
-    """A model's process ended before it answered."""
+    """A model's process, or those that decode for it, ended before they answered."""
 
 
 class Permanent(GatewayError):

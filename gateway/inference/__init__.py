@@ -9,9 +9,11 @@ from gateway.inference.bundle import (
     list_models,
     load_model,
 )
+from gateway.inference.bundle_digests import BundleDigests
 from gateway.inference.decoders import Decoders
 from gateway.inference.descriptor import Descriptor, Output, SegmentAttributes, load_descriptor
 from gateway.inference.forms import Form, MadeObject, forms_for, taken_by
+from gateway.inference.host_requirements import Priority
 from gateway.inference.hosts import BundleHosts, Inference
 from gateway.inference.measurement import SegmentMeasure
 from gateway.inference.pipeline import (
@@ -21,10 +23,13 @@ from gateway.inference.pipeline import (
     segment_series,
 )
 from gateway.inference.result import ResultIdentity, input_digest, part10
+from gateway.inference.selection import SourceFrame, select_frames
+from gateway.inference.turns import due_at
 from gateway.inference.volume import SeriesVolume, read_series_volume
 
 __all__ = [
     "Bundle",
+    "BundleDigests",
     "BundleHosts",
     "Decoders",
     "Descriptor",
@@ -33,15 +38,18 @@ __all__ = [
     "MadeObject",
     "Model",
     "Output",
+    "Priority",
     "ResultIdentity",
     "SegmentAttributes",
     "SegmentMeasure",
     "SegmentationResult",
     "SeriesVolume",
+    "SourceFrame",
     "WrittenObject",
     "bundle_digest",
     "bundle_files",
     "descriptor_files",
+    "due_at",
     "forms_for",
     "input_digest",
     "list_models",
@@ -51,5 +59,6 @@ __all__ = [
     "read_series_volume",
     "require_input",
     "segment_series",
+    "select_frames",
     "taken_by",
 ]

@@ -7,7 +7,7 @@ names.
 
 import hashlib
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -83,11 +83,14 @@ def bundle_digest(folder: Path) -> str:
     return f"sha256:{total.hexdigest()}"
 
 
-def load_model(models_dir: Path, name: str) -> Model:
+def load_model(
+    models_dir: Path, name: str, digest_of: Callable[[Path], str] = bundle_digest
+) -> Model:
     """Read the descriptor NAME.yaml and the bundle folder NAME, and verify one by the other.
 
-    Raises NotFound when there is no such descriptor, and ConfigurationInvalid with every problem
-    of the descriptor, the bundle and their agreement.
+    ``digest_of`` is for who knows digests already. Raises NotFound when there is no such
+    descriptor, and ConfigurationInvalid with every problem of the descriptor, the bundle and
+    their agreement.
     """
     path = models_dir / f"{name}.yaml"
     if not MODEL_NAME.fullmatch(name) or not path.is_file():
@@ -100,7 +103,7 @@ def load_model(models_dir: Path, name: str) -> Model:
             path,
             document,
             descriptor,
-            digest=bundle_digest(bundle.root),
+            digest=digest_of(bundle.root),
             metadata=bundle.metadata,
             config_file=bundle.config_file,
         )
@@ -110,8 +113,10 @@ def load_model(models_dir: Path, name: str) -> Model:
     return Model(name=name, descriptor=descriptor, bundle=bundle)
 
 
-def list_models(models_dir: Path) -> tuple[Model, ...]:
-    """Load every model of a folder, in the order of names.
+def list_models(
+    models_dir: Path, digest_of: Callable[[Path], str] = bundle_digest
+) -> tuple[Model, ...]:
+    """Load every model of a folder, in the order of names; ``digest_of`` as in `load_model`.
 
     Raises ConfigurationInvalid with the problems of all of them together.
     """
@@ -119,7 +124,7 @@ def list_models(models_dir: Path) -> tuple[Model, ...]:
     found: list[Problem] = []
     for path in descriptor_files(models_dir):
         try:
-            models.append(load_model(models_dir, path.stem))
+            models.append(load_model(models_dir, path.stem, digest_of))
         except ConfigurationInvalid as error:
             found.extend(error.problems)
         except NotFound as error:

@@ -21,12 +21,15 @@ from gateway.inference.child import outlive_signals_but_not_the_parent
 from gateway.inference.slices import FileSlices, Slice, decode_into
 
 _LENGTH = struct.Struct("!I")
+_NICENESS = 5
+"""Receivers, and models that compute, come first where there are too few processors for all."""
 
 
 def main() -> None:
     """Serve one parent on the socket whose file descriptor is the only argument."""
     connection = socket.socket(fileno=int(sys.argv[1]))
     outlive_signals_but_not_the_parent(connection)
+    os.nice(_NICENESS)
     serve(connection)
 
 

@@ -5,7 +5,8 @@ import os
 import queue
 import socket
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor, wait
+from concurrent.futures import CancelledError, Future, ThreadPoolExecutor, wait
+from contextlib import contextmanager
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Self
@@ -15,9 +16,10 @@ import numpy.typing as npt
 import structlog
 
 from gateway.dicom.reasons import InputReason
-from gateway.errors import DataSetUnreadable, InputRefused
+from gateway.errors import BundleHostLost, DataSetUnreadable, InputRefused
 from gateway.inference.child import end_child, how_it_ended, start_child
 from gateway.inference.decoder import receive_json, send_json
+from gateway.inference.early_slices import EarlySlices
 from gateway.inference.selection import SourceFrame
 from gateway.inference.slices import FileSlices, file_slices
 
@@ -41,11 +43,14 @@ class _DecoderLostError(Exception):
 class Decoders:
     """As many processes as there are processors, started when first needed.
 
-    Safe to use from several threads, whose volumes share the processes.
+    Safe to use from several threads, whose volumes share the processes. What `decode_early` has
+    decoded, `decode` takes from ``early``.
     """
 
     def __init__(self, number: int = 0, *, seconds_per_slice: float = _SECONDS_PER_SLICE) -> None:
         """Use so many processes, one for each processor where it is 0."""
+        self.early = EarlySlices()
+        self._is_closed = False
         self._number = number or len(os.sched_getaffinity(0))
         self._seconds_per_slice = seconds_per_slice
         self._idle: queue.SimpleQueue[_Decoder | None] = queue.SimpleQueue()
@@ -75,36 +80,80 @@ class Decoders:
         """Return the images of frames as (slices, rows, columns) in modality values.
 
         The array lies in memory that has no name, and goes with it. Raises InputRefused for
-        pixels that no decoder reads, or that end or stall the process that decodes them, and
-        DataSetUnreadable for a file that is no DICOM any more.
+        pixels that no decoder reads, or that end or stall the process that decodes them,
+        DataSetUnreadable for a file that is no DICOM any more, and BundleHostLost when the
+        processes were closed meanwhile.
         """
+        early = [self._early_image(frame, shape) for frame in frames]
+        late = [one for one in enumerate(frames) if early[one[0]] is None]
         descriptor = os.memfd_create("volume", os.MFD_CLOEXEC)
         try:
             os.ftruncate(descriptor, int(np.prod(shape)) * np.dtype(np.float32).itemsize)
+            array = np.frombuffer(mmap.mmap(descriptor, 0), dtype=np.float32).reshape(shape)
             volume = _Volume(descriptor=descriptor, shape=shape)
-            self._decode_all(volume, _portions(frames, self._number))
-            return np.frombuffer(mmap.mmap(descriptor, 0), dtype=np.float32).reshape(shape)
+            with self._decoding(volume, _portions(late, self._number)):
+                for place, image in zip(array, early, strict=True):
+                    if image is not None:
+                        place[...] = image
+            return array
         finally:
             os.close(descriptor)
 
+    def decode_early(self, frames: Sequence[SourceFrame]) -> None:
+        """Decode images of one size whose series is not complete yet; raises as `decode` does.
+
+        Frames of multi-frame objects are not held.
+        """
+        plane = frames[0].image.plane
+        images = self.decode(frames, (len(frames), plane.rows, plane.columns))
+        for frame, image in zip(frames, images, strict=True):
+            if frame.image.plane.frame_number is None:
+                self.early.put(frame.path, image)
+
     def close(self) -> None:
         """End all processes."""
+        self._is_closed = True
         self._executor.shutdown(cancel_futures=True)
         for _ in range(self._number):
             decoder = self._idle.get()
             if decoder is not None:
                 decoder.kill()
 
-    def _decode_all(self, volume: "_Volume", portions: Iterator[tuple[FileSlices, ...]]) -> None:
-        """Decode portions side by side; what has not begun is left when one is refused."""
-        running = [self._executor.submit(self._decode, volume, portion) for portion in portions]
+    def _early_image(
+        self, frame: SourceFrame, shape: tuple[int, int, int]
+    ) -> npt.NDArray[np.float32] | None:
+        image = self.early.get(frame.path)
+        is_whole = image is not None and image.shape == shape[1:]
+        return image if is_whole and frame.image.plane.frame_number is None else None
+
+    @contextmanager
+    def _decoding(
+        self, volume: "_Volume", portions: Iterator[tuple[FileSlices, ...]]
+    ) -> Iterator[None]:
+        """Decode portions side by side, and beside the block.
+
+        What has not begun is left when one is refused.
+        """
+        running: list[Future[None]] = []
         try:
+            running += (self._submitted(volume, portion) for portion in portions)
+            yield
             for one in running:
                 one.result()
+        except CancelledError as error:
+            raise _closed() from error
         finally:
             for one in running:
                 one.cancel()
             wait(running)
+
+    def _submitted(self, volume: "_Volume", portion: Sequence[FileSlices]) -> Future[None]:
+        try:
+            return self._executor.submit(self._decode, volume, portion)
+        except RuntimeError as error:
+            if not self._is_closed:
+                raise
+            raise _closed() from error
 
     def _decode(self, volume: "_Volume", portion: Sequence[FileSlices]) -> None:
         try:
@@ -181,18 +230,24 @@ class _Decoder:
         self._connection.close()
 
 
-def _portions(frames: Sequence[SourceFrame], processes: int) -> Iterator[tuple[FileSlices, ...]]:
-    """Cut the slices of a volume into portions, so that all processes end at about one time.
+def _portions(
+    slices: Sequence[tuple[int, SourceFrame]], processes: int
+) -> Iterator[tuple[FileSlices, ...]]:
+    """Cut slices, each a place and a frame, so that all processes end at about one time.
 
     A file of many frames is read again for each portion of it, so that each process gets one.
     """
-    has_files_of_many = len({frame.path for frame in frames}) < len(frames)
-    number = -(-len(frames) // processes)
+    has_files_of_many = len({frame.path for _, frame in slices}) < len(slices)
+    number = max(1, -(-len(slices) // processes))
     if not has_files_of_many:
         number = max(1, min(_MOST_SLICES_AT_ONCE, number // _PORTIONS_PER_PROCESS))
-    in_files = sorted(enumerate(frames), key=lambda one: (one[1].path, one[0]))
+    in_files = sorted(slices, key=lambda one: (one[1].path, one[0]))
     for begin in range(0, len(in_files), number):
         yield tuple(file_slices(in_files[begin : begin + number]))
+
+
+def _closed() -> BundleHostLost:
+    return BundleHostLost("the processes that decode were closed with the worker")
 
 
 def _fatal(file: FileSlices, error: _DecoderLostError) -> InputRefused:

@@ -34,12 +34,15 @@ class DeviceLine:
         return {} if self.gpu is None else {"CUDA_VISIBLE_DEVICES": self.gpu.uuid}
 
     @contextmanager
-    def computing(self, model: str, need: Need, priority: Priority) -> Iterator[None]:
+    def computing(
+        self, model: str, need: Need, priority: Priority, asked_at: float | None = None
+    ) -> Iterator[None]:
         """Wait for a turn with enough memory, and hold it for the time of the block.
 
+        ``asked_at`` (Unix time) is since when the series waits; now where it is not given.
         Raises ModelFailed when the model's descriptor asks for more than the GPU has.
         """
-        with self._turns.turn(priority, lambda: self._admitted(model, need)):
+        with self._turns.turn(priority, lambda: self._admitted(model, need), asked_at):
             try:
                 yield
             finally:

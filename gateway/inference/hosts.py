@@ -1,8 +1,9 @@
 """The gateway's side of the bundle hosts: one warm process per model, started when first asked."""
 
 import threading
+import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import TracebackType
 from typing import Any, Self
 
@@ -31,6 +32,8 @@ _ATTEMPTS = 2
 class Inference:
     """A label map (slices, rows, columns) in uint8 or uint16, and what each stage took.
 
+    ``timings_ms`` has wait, which is until the model's turn came and its process was loaded, the
+    stages of the bundle, and transfer: the arrays' way there and back, and the count of labels.
     ``voxels`` counts the voxels of every label that the descriptor names, 0 for none.
     ``probabilities``, of a model whose descriptor says that it gives them, is (segments in the
     order of their labels, slices, rows, columns) in uint8, 255 for certain.
@@ -85,21 +88,28 @@ class BundleHosts:
         except HostEnded as error:
             raise BundleHostLost(f"the process of model {model.name} {error}") from error
 
-    def segment(self, model: Model, volume: SeriesVolume) -> Inference:
+    def segment(
+        self, model: Model, volume: SeriesVolume, asked_at: float | None = None
+    ) -> Inference:
         """Label a volume by the model, within the time limit of its descriptor.
 
+        ``asked_at`` (Unix time) is since when the series waits; now where it is not given.
         A process that crashes, hangs or runs out of memory is ended, and the volume tried once
         more in a fresh one. Raises ModelFailed when that ends, too, when the bundle raises an
         error, or when it labels what its descriptor does not name; BundleHostLost when the hosts
         were closed meanwhile.
         """
         times_closed = self._times_closed
+        asked = time.perf_counter()
         ends: list[HostEnded] = []
         while True:
             line, need = self._place(model, volume, ends)
             try:
-                with line.computing(model.name, need, model.descriptor.host.priority):
-                    answer = self._host(model, line, times_closed).label(volume)
+                priority = model.descriptor.host.priority
+                with line.computing(model.name, need, priority, asked_at):
+                    host = self._host(model, line, times_closed)
+                    began = time.perf_counter()
+                    answer = host.label(volume)
                 break
             except HostEnded as error:
                 line.forget(model.name)
@@ -111,7 +121,8 @@ class BundleHosts:
                 if len(ends) == _ATTEMPTS:
                     raise ModelFailed(_twice(model, ends)) from error
         line.note_peak(model.name, need, answer.fields["peak_mb"])
-        return _inference(model, volume, answer)
+        inference = _inference(model, volume, answer)
+        return replace(inference, timings_ms=_timings_ms(asked, began, inference.timings_ms))
 
     def pid(self, model: Model) -> int | None:
         """Return the process id of the model's host, or None while there is none."""
@@ -164,6 +175,8 @@ class BundleHosts:
         return line, need
 
     def _host(self, model: Model, line: DeviceLine, times_closed: int) -> HostProcess:
+        if self._times_closed != times_closed:  # while it waited
+            raise HostEnded("was closed")
         is_on_cpu = line is self._cpu_line
         environment = _NO_GPU if is_on_cpu and self._gpu_lines else line.environment
         slot = self._slot(model.name, is_on_cpu)
@@ -214,6 +227,16 @@ class _Slot:
 def _twice(model: Model, ends: Sequence[HostEnded]) -> str:
     first, second = (str(end) for end in ends)
     return f"model {model.name} {first}; in a fresh process it {second}"
+
+
+def _timings_ms(asked: float, began: float, stages: Mapping[str, float]) -> Mapping[str, float]:
+    """Add to the stages of a bundle, which began late and is done now, what lies around them."""
+    took_ms = (time.perf_counter() - began) * 1000
+    return {
+        "wait": (began - asked) * 1000,
+        **stages,
+        "transfer": max(0.0, took_ms - sum(stages.values())),
+    }
 
 
 def _inference(model: Model, volume: SeriesVolume, answer: Message) -> Inference:

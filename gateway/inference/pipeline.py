@@ -44,9 +44,10 @@ class WrittenObject:
 class SegmentationResult:
     """The objects of a series in every form that was asked for, with the measures.
 
-    ``timings_ms`` has the stages in order: read, decode, preprocess, infer, postprocess, measure
-    and one for each kind of object. Of a series that was split to several volumes, each has its
-    objects, the names of its segments say which part they are of, and times are of all.
+    ``timings_ms`` has the stages in order: read, decode, wait, preprocess, infer, postprocess,
+    transfer, measure and one for each kind of object. Of a series that was split to several
+    volumes, each has its objects, the names of its segments say which part they are of, and times
+    are of all.
     """
 
     objects: tuple[WrittenObject, ...]
@@ -61,16 +62,20 @@ def segment_series(
     identity: ResultIdentity,
     nodes: Sequence[ResultSettings] = (),
     decoders: Decoders | None = None,
+    asked_at: float | None = None,
 ) -> SegmentationResult:
     """Segment one series of Part 10 files by a model, and write what these nodes take.
 
     Without any node, every output of the model's descriptor is written in its first form; without
-    ``decoders``, this process decodes the pixels itself.
+    ``decoders``, this process decodes the pixels itself. ``asked_at`` (Unix time) is since when
+    the series waits for its turn; now where it is not given.
+
     Raises GeometryRefused, InputRefused or DataSetUnreadable for a series that the model does
     not take, ModelFailed when the bundle fails, BundleHostLost when its process ends.
     """
+    nodes = nodes or (_EVERY_OUTPUT,)
     results = [
-        _segment(read_volume(plan, decoders), model, hosts, identity, nodes or (_EVERY_OUTPUT,))
+        _segment(read_volume(plan, decoders), model, hosts, identity, nodes, asked_at)
         for plan in plan_volumes(paths, model.descriptor.input)
     ]
     if len(results) == 1:
@@ -121,9 +126,10 @@ def _segment(
     hosts: BundleHosts,
     identity: ResultIdentity,
     nodes: Sequence[ResultSettings],
+    asked_at: float | None,
 ) -> SegmentationResult:
     require_input(volume, model)
-    inference = hosts.segment(model, volume)
+    inference = hosts.segment(model, volume, asked_at)
     forms = wanted_forms(model, nodes, is_empty=not any(inference.voxels.values()))
     started = time.perf_counter()
     segmented = SegmentedVolume(

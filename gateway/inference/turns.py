@@ -42,15 +42,19 @@ class Turns:
         return len(self._waiting)
 
     @contextmanager
-    def turn(self, priority: Priority, admitted: Callable[[], bool]) -> Iterator[None]:
+    def turn(
+        self, priority: Priority, admitted: Callable[[], bool], asked_at: float | None = None
+    ) -> Iterator[None]:
         """Wait until it is this caller's turn and ``admitted`` says yes, then do the block.
 
+        ``asked_at`` (Unix time) is now, unless the caller waited elsewhere before.
         ``admitted`` is called while nobody else's is, and takes what it admits to; it may raise,
         which ends the wait. After the block, the next in line is looked at.
         """
         with self._changed:
             self._count += 1
-            ticket = (due_at(priority, self._clock()), self._count)
+            since = self._clock() if asked_at is None else asked_at
+            ticket = (due_at(priority, since), self._count)
             self._waiting.append(ticket)
             try:
                 while min(self._waiting) != ticket or not admitted():

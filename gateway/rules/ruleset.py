@@ -83,6 +83,17 @@ class RuleSet:
         """Tags that enabled rules look at; nothing else need be read from instances."""
         return frozenset(tag for one in self.enabled for tag in one.condition.tags_read)
 
+    @property
+    def models(self) -> frozenset[str]:
+        """The models that enabled rules run."""
+        return frozenset(
+            action.model
+            for one in self.rules
+            if one.rule.enabled
+            for action in one.rule.actions
+            if isinstance(action, Segment)
+        )
+
     def decide(self, facts: SeriesFacts, *, ran_before: Collection[str] = ()) -> Decision:
         """Ask every rule about a series, and list the actions of those that match.
 

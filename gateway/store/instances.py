@@ -167,6 +167,23 @@ class InstanceIndex:
         with self._database.reading() as connection:
             return tuple(instance_of(row) for row in connection.execute(statement).mappings())
 
+    def arrived(self, series_instance_uid: str, after: int) -> tuple[int, tuple[Instance, ...]]:
+        """Return a series' current instances that came after a place in the order of arrival.
+
+        The number is the place of the last one, to ask for those that come after it; the first
+        place is 0.
+        """
+        statement = (
+            select(instances)
+            .where(instances.c.series_instance_uid == series_instance_uid, instances.c.current)
+            .where(instances.c.id > after)
+            .order_by(instances.c.id)
+        )
+        with self._database.reading() as connection:
+            rows = connection.execute(statement).mappings().all()
+        last = rows[-1]["id"] if rows else after
+        return last, tuple(instance_of(row) for row in rows)
+
     def has(self, object_key: str) -> bool:
         """Tell whether an instance has this content."""
         with self._database.reading() as connection:

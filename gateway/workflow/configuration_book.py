@@ -7,7 +7,7 @@ from pathlib import Path
 import structlog
 
 from gateway.errors import ConfigurationInvalid
-from gateway.inference import Model, bundle_files, descriptor_files
+from gateway.inference import BundleDigests, Model, bundle_files, descriptor_files
 from gateway.inference.verification import loading_problems
 from gateway.rules import RuleSet, rule_files
 from gateway.settings import NodeSettings, Settings
@@ -34,7 +34,8 @@ class ConfigurationBook:
         self._settings = settings
         self._guard = threading.Lock()
         self._seen = _fingerprint(settings.node)
-        self._configuration = validated(settings)
+        self._digests = BundleDigests()
+        self._configuration = validated(settings, self._digests.of)
         self._note_loaded()
 
     def current(self) -> Configuration:
@@ -56,7 +57,7 @@ class ConfigurationBook:
 
     def _reload(self) -> None:
         try:
-            self._configuration = self._proven(validated(self._settings))
+            self._configuration = self._proven(validated(self._settings, self._digests.of))
         except ConfigurationInvalid as error:
             _log.error(
                 "configuration_reload_failed",

@@ -14,13 +14,16 @@ from dataclasses import replace
 from typing import Any, TypedDict
 
 import structlog
-from dbos import DBOS, DBOSConfiguredInstance, SetWorkflowID
+from dbos import DBOS, DBOSConfiguredInstance, SetEnqueueOptions, SetWorkflowID
 
 from gateway.errors import GatewayError, Rejected, StoreUnavailable
+from gateway.inference import Priority
 from gateway.store import Job, JobAction, JobState, NodeStore
 from gateway.workflow.attempt import Attempt
 from gateway.workflow.backoff import Backoff
 from gateway.workflow.delivery import Deliverer
+from gateway.workflow.exclusion import OneAtATime
+from gateway.workflow.precedence import place_in_queue
 from gateway.workflow.routing import Router, deliveries_of
 from gateway.workflow.segmenting import Segmenter
 
@@ -31,6 +34,11 @@ SEGMENT_QUEUE = "segment"
 _ROUTING_PAUSE_SECONDS = 10.0
 _STOP_LOOK_SECONDS = 0.05
 _DELIVERIES_PER_NODE = 4
+_SEGMENTATIONS = 3
+"""So many series at once: one is read and decoded, one computed, one's results are built.
+
+Each holds a volume in memory. The computing itself waits in the line before its device.
+"""
 
 
 class _StepRetries(TypedDict):
@@ -71,6 +79,7 @@ class Pipeline(DBOSConfiguredInstance):
         segmenter: Segmenter,
         deliverer: Deliverer,
         patience: Backoff,
+        priority_of: Callable[[str], Priority],
     ) -> None:
         super().__init__("node")
         self._store = store
@@ -78,6 +87,8 @@ class Pipeline(DBOSConfiguredInstance):
         self._segmenter = segmenter
         self._deliverer = deliverer
         self._patience_with_nodes = patience
+        self._priority_of = priority_of
+        self._revisions = OneAtATime()
         self._running: set[str] = set()
         self._may_begin = threading.Event()
         self._may_begin.set()
@@ -99,7 +110,7 @@ class Pipeline(DBOSConfiguredInstance):
 
     def start_again(self, job: Job) -> None:
         """Carry out a job that a person queued again."""
-        self._start_job(_description(job))
+        self._start_job(self._description(job))
 
     @DBOS.workflow(name="route", max_recovery_attempts=None)
     def route(self, series_instance_uid: str, revision: int) -> None:
@@ -138,7 +149,7 @@ class Pipeline(DBOSConfiguredInstance):
                 "routing_failed", series_instance_uid=series_instance_uid, revision=revision
             )
             return None
-        return [_description(job) for job in jobs]
+        return [self._description(job) for job in jobs]
 
     @DBOS.step(name="attempt", **_UNTIL_THE_INDEX_ANSWERS)
     def _tried(self, job_id: str) -> float:
@@ -177,9 +188,8 @@ class Pipeline(DBOSConfiguredInstance):
 
     def _attempt(self, job: Job) -> Attempt:
         """Carry a job out; whatever happens becomes a state and a reason."""
-        work = self._segmenter if job.action is JobAction.SEGMENT else self._deliverer
         try:
-            return work.attempt(job)
+            return self._worked(job)
         except Rejected as error:
             return Attempt(state=JobState.REFUSED, error=str(error))
         except GatewayError as error:
@@ -189,6 +199,13 @@ class Pipeline(DBOSConfiguredInstance):
             _log.exception("job_broke", **_context(job))
             reason = f"internal error ({type(error).__name__}); the log has the details"
             return Attempt(state=JobState.DEAD, error=reason, results=job.results)
+
+    def _worked(self, job: Job) -> Attempt:
+        if job.action is not JobAction.SEGMENT:
+            return self._deliverer.attempt(job)
+        # A newer revision's result refers to the older one's, which must be there then.
+        with self._revisions.turn((job.series_instance_uid, job.rule, job.model)):
+            return self._segmenter.attempt(job)
 
     def _limited(self, job: Job, attempt: Attempt) -> Attempt:
         """Give up what waits for too long."""
@@ -208,24 +225,41 @@ class Pipeline(DBOSConfiguredInstance):
             return []
         deliveries = deliveries_of(job)
         self._store.jobs.add(deliveries)
-        return [_description(delivery) for delivery in deliveries]
+        return [self._description(delivery) for delivery in deliveries]
 
     def _start_job(self, job: Mapping[str, Any]) -> None:
         """Queue a job's workflow under its id, so that it is queued once."""
         with SetWorkflowID(f"job:{job['id']}:{job['generation']}"):
             if job["action"] == JobAction.SEGMENT:
-                DBOS.enqueue_workflow(SEGMENT_QUEUE, self.segment, job["id"])
+                # What an earlier version described has no place: it comes before all others.
+                with SetEnqueueOptions(priority=job.get("place")):
+                    DBOS.enqueue_workflow(SEGMENT_QUEUE, self.segment, job["id"])
             else:
                 DBOS.enqueue_workflow(delivery_queue(job["node"]), self.deliver, job["id"])
 
+    def _description(self, job: Job) -> dict[str, Any]:
+        """Return what a workflow keeps of a job; its place in the queue is decided here.
+
+        A job that its rule has only just made does not know yet when it was queued.
+        """
+        description = {
+            "id": job.id,
+            "generation": job.generation,
+            "action": str(job.action),
+            "node": job.node,
+        }
+        if job.action is JobAction.SEGMENT:
+            priority = self._priority_of(job.model or "")
+            description["place"] = place_in_queue(priority, job.queued_at or time.time())
+        return description
+
 
 def register_queues(nodes: Iterable[str], poll_seconds: float) -> None:
-    """Make the queues: routing, one for models, and one per node.
-
-    One segment job runs at a time: the models share one GPU.
-    """
+    """Make the queues: routing, one for models, and one per node."""
     DBOS.register_queue(ROUTING_QUEUE, worker_concurrency=8, polling_interval_sec=poll_seconds)
-    DBOS.register_queue(SEGMENT_QUEUE, worker_concurrency=1, polling_interval_sec=poll_seconds)
+    DBOS.register_queue(
+        SEGMENT_QUEUE, worker_concurrency=_SEGMENTATIONS, polling_interval_sec=poll_seconds
+    )
     for node in nodes:
         DBOS.register_queue(
             delivery_queue(node),
@@ -243,13 +277,4 @@ def _context(job: Job) -> dict[str, Any]:
         "model": job.model,
         "series_instance_uid": job.series_instance_uid,
         "attempt": job.attempts,
-    }
-
-
-def _description(job: Job) -> dict[str, Any]:
-    return {
-        "id": job.id,
-        "generation": job.generation,
-        "action": str(job.action),
-        "node": job.node,
     }

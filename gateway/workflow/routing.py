@@ -1,7 +1,7 @@
 """What the rules say of a series, written down together with the jobs that follow from it."""
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import structlog
 from pydicom import dcmread
@@ -46,6 +46,23 @@ class Router:
             jobs=[job.id for job in jobs],
         )
         return jobs
+
+    def may_segment(
+        self, series_instance_uid: str, modalities: Mapping[str, Sequence[str]]
+    ) -> bool:
+        """Tell whether a rule would have a series segmented if what is here of it were all.
+
+        ``modalities`` are those that each model takes. Nothing is decided by that.
+        """
+        rules = self._rules_in_force()
+        series = self._store.series.get(series_instance_uid)
+        takers = {model for model, taken in modalities.items() if series.modality in taken}
+        if not takers & rules.models:
+            return False
+        return any(
+            isinstance(chosen.action, Segment) and chosen.action.model in takers
+            for chosen in rules.decide(self._facts(series, rules)).actions
+        )
 
     def _ran_before(self, series_instance_uid: str, revision: int) -> frozenset[str]:
         """Return the rules that gave an earlier revision something, or still may.

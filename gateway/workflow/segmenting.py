@@ -71,6 +71,7 @@ class Segmenter:
             self._identity(job, instances),
             [results_of(self._nodes.get(name)) for name in job.send_to],
             self._decoders,
+            job.queued_at,
         )
         return Attempt(
             state=JobState.DONE,

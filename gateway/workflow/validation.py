@@ -1,12 +1,12 @@
 """Whether settings, models and rules fit together: what ``gateway check`` and a start look at."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from gateway.dimse.tls import client_context, server_context
 from gateway.errors import ConfigurationInvalid, NotFound, Problem
-from gateway.inference import Model, descriptor_files, forms_for, list_models
+from gateway.inference import Model, bundle_digest, descriptor_files, forms_for, list_models
 from gateway.positions import Location
 from gateway.rules import Action, RuleSet, Segment, load_rules
 from gateway.settings import DimseNode, Node, Settings
@@ -36,7 +36,9 @@ class Configuration:
         return tuple(model for model in self.models if model.name in named)
 
 
-def validated(settings: Settings) -> Configuration:
+def validated(
+    settings: Settings, digest_of: Callable[[Path], str] = bundle_digest
+) -> Configuration:
     """Load models and rules, and hold them against the settings.
 
     Raises:
@@ -45,7 +47,7 @@ def validated(settings: Settings) -> Configuration:
     problems: list[Problem] = []
     models: tuple[Model, ...] = ()
     try:
-        models = list_models(settings.node.models_dir)
+        models = list_models(settings.node.models_dir, digest_of)
     except ConfigurationInvalid as error:
         problems.extend(error.problems)
     fit = _Fit(

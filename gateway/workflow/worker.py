@@ -4,12 +4,10 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Callable
 from pathlib import Path
 
 import structlog
-from dbos import DBOS, DBOSConfig
-from dbos._serialization import DBOSPortableJSONSerializer
 
 from gateway.dimse.library import configure_pynetdicom
 from gateway.errors import Problem
@@ -19,13 +17,14 @@ from gateway.settings import DeliverySettings, Settings
 from gateway.store import NodeStore, open_store
 from gateway.store.heartbeat import Identity, Lifetime
 from gateway.store.history import History
-from gateway.version import WORKFLOW_VERSION
 from gateway.workflow.backoff import Backoff
-from gateway.workflow.clock import engine_arguments
 from gateway.workflow.completion import CompletionWatch
 from gateway.workflow.configuration_book import ConfigurationBook
 from gateway.workflow.delivery import Deliverer
-from gateway.workflow.pipeline import Pipeline, register_queues
+from gateway.workflow.early_decoding import EarlyDecoding
+from gateway.workflow.engine import launch_engine
+from gateway.workflow.pipeline import Pipeline
+from gateway.workflow.precedence import priority_of
 from gateway.workflow.reporting import CommitmentReporter
 from gateway.workflow.routing import Router
 from gateway.workflow.segmenting import Segmenter
@@ -33,7 +32,6 @@ from gateway.workflow.segmenting import Segmenter
 _log = structlog.get_logger()
 _LOOK_SECONDS = 0.25
 _LOOK_AT_FILES_SECONDS = 2.0
-_POLL_SECONDS = 0.2
 _DRAIN_SECONDS = 20
 _SECONDS_PER_DAY = 86_400
 
@@ -43,9 +41,11 @@ def run_worker(settings: Settings, identity: Identity) -> None:
     configure_pynetdicom()
     store = open_store(settings, identity.name)
     book = ConfigurationBook(settings)
+    router, ended = Router(store, book.rules), threading.Event()
     with BundleHosts() as hosts, Decoders() as decoders:
-        pipeline = _pipeline(settings, store, book, hosts, decoders)
-        _launch(settings, store.jobs.nodes_of_open_ones())
+        pipeline = _pipeline(settings, store, book, router, hosts, decoders)
+        # Jobs for a node that was taken out of the settings end with that reason, not never.
+        launch_engine(settings, {*settings.nodes, *store.jobs.nodes_of_open_ones()})
         watch = CompletionWatch(
             store,
             settings.dimse.quiet_seconds,
@@ -61,6 +61,8 @@ def run_worker(settings: Settings, identity: Identity) -> None:
         threading.Thread(
             target=_keep_loaded, args=(settings.node.models_dir, book, hosts, decoders), daemon=True
         ).start()
+        early = EarlyDecoding(store, decoders, _segmentable(router, book))
+        threading.Thread(target=early.run, args=(ended,), daemon=True).start()
 
         def look() -> None:
             watch.look()
@@ -69,6 +71,7 @@ def run_worker(settings: Settings, identity: Identity) -> None:
 
         models = [model.name for model in book.current().models]
         Lifetime(store.processes, identity, {"models": models}).run(_LOOK_SECONDS, look)
+        ended.set()
         pipeline.stop(_DRAIN_SECONDS)
     store.close()
     logging.shutdown()
@@ -80,16 +83,18 @@ def _pipeline(
     settings: Settings,
     store: NodeStore,
     book: ConfigurationBook,
+    router: Router,
     hosts: BundleHosts,
     decoders: Decoders,
 ) -> Pipeline:
     ae_title = settings.node.ae_title
     return Pipeline(
         store=store,
-        router=Router(store, book.rules),
+        router=router,
         segmenter=Segmenter(store, book.model, hosts, ae_title, settings.nodes, decoders),
         deliverer=Deliverer(store, settings.nodes, ae_title),
         patience=_patience(settings.delivery),
+        priority_of=lambda model: priority_of(model, book.model),
     )
 
 
@@ -101,28 +106,14 @@ def _patience(delivery: DeliverySettings) -> Backoff:
     )
 
 
-def _launch(settings: Settings, waiting_nodes: Iterable[str]) -> None:
-    """Start the workflow engine; it goes on with what a killed worker left."""
-    # The engine adds a handler of its own unless it finds one; its lines belong with ours.
-    engine_log = logging.getLogger("dbos")
-    engine_log.addHandler(logging.NullHandler())
-    DBOS(
-        config=DBOSConfig(
-            name="gateway",
-            system_database_url=settings.workflow_url,
-            db_engine_kwargs=engine_arguments(settings.workflow_url),
-            application_version=WORKFLOW_VERSION,
-            executor_id="worker",
-            # JSON, so that nothing in the workflow database is ever unpickled.
-            serializer=DBOSPortableJSONSerializer(),
-            log_level="WARNING",
-            notification_listener_polling_interval_sec=_POLL_SECONDS,
-        )
-    )
-    engine_log.propagate = True
-    DBOS.launch()
-    # Jobs for a node that was taken out of the settings end with that reason, not never.
-    register_queues({*settings.nodes, *waiting_nodes}, _POLL_SECONDS)
+def _segmentable(router: Router, book: ConfigurationBook) -> Callable[[str], bool]:
+    """Return what tells of a series that arrives whether some model may be to run on it."""
+
+    def may_segment(series_instance_uid: str) -> bool:
+        modalities = {one.name: one.descriptor.modality for one in book.current().models}
+        return router.may_segment(series_instance_uid, modalities)
+
+    return may_segment
 
 
 def _keep_loaded(

@@ -14,7 +14,7 @@ from pydicom import dcmread
 from pydicom.encaps import encapsulate
 from pydicom.uid import JPEG2000Lossless, RLELossless
 
-from gateway.errors import DataSetUnreadable, InputRefused
+from gateway.errors import BundleHostLost, DataSetUnreadable, InputRefused
 from gateway.inference.decoders import Decoders
 from gateway.inference.volume import read_volume
 from gateway.inference.volume_plan import VolumePlan, plan_volumes
@@ -128,6 +128,73 @@ def test_after_a_refusal_the_next_volume_is_decoded(decoders: Decoders, paths: l
     paths[0].write_bytes(content)
 
     assert np.array_equal(read_volume(plan, decoders).array, read_volume(plan).array)
+
+
+class TestEarlyDecoding:
+    def test_values_are_those_of_decoding_at_once_and_nothing_is_decoded_twice(
+        self, decoders: Decoders, paths: list[Path]
+    ) -> None:
+        for number, path in enumerate(paths):
+            dataset = dcmread(path)
+            dataset.RescaleSlope, dataset.RescaleIntercept = 0.1 + number / 7, -number
+            dataset.save_as(path)
+        compress(paths, JPEG2000Lossless)
+        plan = plan_of(paths)
+        wanted = read_volume(plan).array
+
+        decoders.decode_early(plan.frames[3:11])
+        for frame in plan.frames[3:11]:
+            frame.path.write_bytes(b"nobody reads this any more")
+
+        assert np.array_equal(read_volume(plan, decoders).array, wanted)
+
+    def test_what_was_let_go_is_decoded_again(self, decoders: Decoders, paths: list[Path]) -> None:
+        plan = plan_of(paths)
+        decoders.decode_early(plan.frames)
+        decoders.early.forget(frame.path for frame in plan.frames[5:])
+
+        assert np.array_equal(read_volume(plan, decoders).array, read_volume(plan).array)
+
+    def test_what_cannot_be_decoded_early_is_refused_when_the_volume_is_read(
+        self, decoders: Decoders, paths: list[Path]
+    ) -> None:
+        dataset = dcmread(paths[7])
+        dataset.compress(JPEG2000Lossless, generate_instance_uid=False)
+        dataset.PixelData = encapsulate([b"no codestream"])
+        dataset.save_as(paths[7])
+        plan = plan_of(paths)
+        with pytest.raises(InputRefused):
+            decoders.decode_early(plan.frames)
+
+        with pytest.raises(InputRefused, match="cannot be decoded"):
+            read_volume(plan, decoders)
+
+
+def test_volumes_that_are_decoded_when_the_worker_ends_are_tried_again(paths: list[Path]) -> None:
+    plan = plan_of(paths)
+    decoders = Decoders(1)
+    errors: list[Exception] = []
+
+    def work() -> None:
+        try:
+            while True:
+                read_volume(plan, decoders)
+        except Exception as error:  # noqa: BLE001 - told below
+            errors.append(error)
+
+    threads = [threading.Thread(target=work) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    decoders.close()
+    for thread in threads:
+        thread.join(30)
+    assert [type(error) for error in errors] == [BundleHostLost] * 3
+
+
+def test_receivers_and_models_come_before_decoders(decoders: Decoders) -> None:
+    decoders.start()
+    niceness = {os.getpriority(os.PRIO_PROCESS, pid) for pid in children()}
+    assert min(niceness) > os.getpriority(os.PRIO_PROCESS, 0)
 
 
 class TestAProcessThatIsLost:

@@ -67,7 +67,8 @@ def test_the_label_map_lies_on_the_grid_of_the_series(
     assert np.array_equal(inference.label_map, expected)
     assert inference.label_map.dtype == np.uint8
     assert inference.voxels == {1: int((expected == 1).sum()), 2: int((expected == 2).sum())}
-    assert list(inference.timings_ms) == ["preprocess", "infer", "postprocess"]
+    stages = ["wait", "preprocess", "infer", "postprocess", "transfer"]
+    assert list(inference.timings_ms) == stages
 
 
 def test_the_process_stays_warm_between_volumes(

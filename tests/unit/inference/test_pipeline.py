@@ -32,8 +32,8 @@ def test_a_series_becomes_a_seg_with_volumes_and_timings(
     voxel_ml = 2.5 * 3.0 * 5.5 / 1000
     assert all(m.ml == pytest.approx(m.voxels * voxel_ml) for m in result.segments)
     assert all(measure.voxels > 0 for measure in result.segments)
-    stages = ["read", "decode", "preprocess", "infer", "postprocess", "measure", "seg"]
-    assert list(result.timings_ms) == stages
+    bundle = ["wait", "preprocess", "infer", "postprocess", "transfer"]
+    assert list(result.timings_ms) == ["read", "decode", *bundle, "measure", "seg"]
     assert all(ms > 0 for ms in result.timings_ms.values())
     [written] = result.objects
     assert dcmread(BytesIO(written.file)).SOPInstanceUID == written.dataset.SOPInstanceUID

@@ -34,7 +34,7 @@ class Door:
         self.threads: list[threading.Thread] = []
         self._waits = threading.Semaphore(0)
 
-    def enter(self, name: str, priority: Priority) -> None:
+    def enter(self, name: str, priority: Priority, asked_at: float | None = None) -> None:
         """Begin to wait in a thread; return when it does."""
 
         def admitted() -> bool:
@@ -42,7 +42,7 @@ class Door:
             return self.is_open
 
         def wait() -> None:
-            with self.turns.turn(priority, admitted):
+            with self.turns.turn(priority, admitted, asked_at):
                 self.order.append(name)
 
         thread = threading.Thread(target=wait)
@@ -89,6 +89,18 @@ def test_the_urgent_one_is_let_in_first_and_the_others_in_their_order() -> None:
         door.enter(name, priority)
         wait_until_all_wait(turns, count)
     assert door.open() == ["urgent", "first", "second", "background"]
+
+
+def test_one_that_waited_elsewhere_for_longer_than_its_patience_is_overtaken_by_nobody() -> None:
+    turns = Turns(lambda: 86_400.0)
+    door = Door(turns)
+    door.enter("urgent", Priority.URGENT)
+    wait_until_all_wait(turns, 1)
+    door.enter("old background", Priority.BACKGROUND, asked_at=0.0)
+    wait_until_all_wait(turns, 2)
+    door.enter("young background", Priority.BACKGROUND)
+    wait_until_all_wait(turns, 3)
+    assert door.open() == ["old background", "urgent", "young background"]
 
 
 def test_what_is_refused_does_not_hold_up_the_next() -> None:

@@ -39,7 +39,8 @@ class PostgreSQL:
 
     def empty_database(self) -> str:
         """Empty the one database that tests share in turn, and return its URL."""
-        again = "DROP SCHEMA public CASCADE; CREATE SCHEMA public"
+        ours, engines = "DROP SCHEMA public CASCADE", "DROP SCHEMA IF EXISTS dbos CASCADE"
+        again = f"{ours}; {engines}; CREATE SCHEMA public"
         self._run("psql", "-q", "-h", str(self._folder), "-U", "gateway", "-c", again, "postgres")
         return f"postgresql://gateway@/postgres?host={quote(str(self._folder), safe='')}"
 
