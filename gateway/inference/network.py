@@ -29,6 +29,7 @@ from gateway.inference.memory_images import (
     upload_after_loading,
     write_to_memory,
 )
+from gateway.inference.running_argmax import argmax_while_inverting
 
 _NAME = "image.nii"
 _BYTES_PER_MB = 1 << 20
@@ -130,6 +131,7 @@ class LoadedBundle:
         if file is None:
             read_from_memory(workflow.preprocessing, images)
             savers = write_to_memory(workflow.postprocessing, output_key)
+            argmax_while_inverting(workflow.postprocessing)
             if where.type == "cuda":
                 upload_after_loading(workflow.preprocessing, where)
         load_weights(workflow, Path(root))
