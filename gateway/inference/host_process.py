@@ -16,6 +16,7 @@ from gateway.errors import ModelFailed
 from gateway.inference.bundle import Model
 from gateway.inference.child import end_child, how_it_ended, start_child
 from gateway.inference.descriptor import Prediction
+from gateway.inference.heap import keeping_freed_memory
 from gateway.inference.host_requirements import ImagePath
 from gateway.inference.isolation import offline_environment
 from gateway.inference.memory_folder import MemoryFolder
@@ -61,7 +62,9 @@ class HostProcess:
                     "gateway.inference.host",
                     theirs,
                     interpreter=interpreter,
-                    environment={**offline_environment(), **(environment or {})},
+                    environment=keeping_freed_memory(
+                        {**offline_environment(), **(environment or {})}
+                    ),
                 )
             except OSError as error:
                 ours.close()
