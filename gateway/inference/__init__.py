@@ -4,7 +4,7 @@ from gateway.inference.bundle import Bundle, Model, bundle_digest, list_models, 
 from gateway.inference.decoders import Decoders
 from gateway.inference.descriptor import Descriptor, Output, SegmentAttributes, load_descriptor
 from gateway.inference.forms import Form, MadeObject, forms_for, taken_by
-from gateway.inference.hosts import BundleHosts, Inference
+from gateway.inference.hosts import KEPT_FOLDER, BundleHosts, Inference
 from gateway.inference.measurement import SegmentMeasure
 from gateway.inference.pipeline import (
     SegmentationResult,
@@ -16,6 +16,7 @@ from gateway.inference.result import ResultIdentity, input_digest, part10
 from gateway.inference.volume import SeriesVolume, read_series_volume
 
 __all__ = [
+    "KEPT_FOLDER",
     "Bundle",
     "BundleHosts",
     "Decoders",

@@ -65,7 +65,8 @@ def serve(connection: socket.socket) -> None:
     except Exception as error:  # noqa: BLE001 - outermost layer: a bundle is foreign code
         send(connection, _failure(error))
         return
-    send(connection, Message(kind="ready", fields={"device": str(hosted.bundle.device)}))
+    fields = {"device": str(hosted.bundle.device), "speed": hosted.bundle.speed.as_json()}
+    send(connection, Message(kind="ready", fields=fields))
     del request
     while True:
         if not select.select([connection], [], [], _IDLE_SECONDS)[0]:
@@ -108,7 +109,11 @@ class _Hosted:
         if self.labels:
             probabilities = probabilities_of(output.array, self.labels)
             arrays = [likeliest(probabilities, self.labels), probabilities]
-        fields = {"timings_ms": dict(output.timings_ms), "peak_mb": output.peak_mb}
+        fields = {
+            "timings_ms": dict(output.timings_ms),
+            "peak_mb": output.peak_mb,
+            "speed": self.bundle.speed.as_json(),
+        }
         return Message(kind="labelled", fields=fields, arrays=arrays)
 
 

@@ -30,6 +30,7 @@ from gateway.inference.memory_images import (
     write_to_memory,
 )
 from gateway.inference.running_argmax import argmax_while_inverting
+from gateway.inference.speed import SpeedInForce, SpeedWanted, make_fast
 
 _NAME = "image.nii"
 _BYTES_PER_MB = 1 << 20
@@ -93,6 +94,7 @@ class LoadedBundle:
     images: dict[str, nibabel.Nifti1Image] = field(default_factory=dict)
     savers: Sequence[MemorySaver] = ()
     file: ImageFile | None = None
+    speed: SpeedInForce = field(default_factory=SpeedInForce)
 
     @classmethod
     def load(
@@ -108,6 +110,7 @@ class LoadedBundle:
         by_file: bool = False,
         run_key_wanted: str | None = None,
         extra_inputs: Mapping[str, Any] | None = None,
+        speed: Mapping[str, Any] | None = None,
     ) -> Self:
         """Read the configuration through MONAI's ConfigWorkflow and the weights without pickle.
 
@@ -135,6 +138,8 @@ class LoadedBundle:
             if where.type == "cuda":
                 upload_after_loading(workflow.preprocessing, where)
         load_weights(workflow, Path(root))
+        wanted = SpeedWanted.from_json(speed, Path(scratch)) if speed else SpeedWanted()
+        in_force = make_fast(workflow.evaluator, workflow.postprocessing, where, wanted)
         clock = _Clock(device=where)
         _prepare(workflow.evaluator, clock)
         return cls(
@@ -146,6 +151,7 @@ class LoadedBundle:
             images=images,
             savers=savers,
             file=file,
+            speed=in_force,
         )
 
     def label(

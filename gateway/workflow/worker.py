@@ -11,7 +11,14 @@ from dbos._serialization import DBOSPortableJSONSerializer
 
 from gateway.dimse.library import configure_pynetdicom
 from gateway.errors import GatewayError
-from gateway.inference import BundleHosts, Decoders, Model, list_models, load_model
+from gateway.inference import (
+    KEPT_FOLDER,
+    BundleHosts,
+    Decoders,
+    Model,
+    list_models,
+    load_model,
+)
 from gateway.rules import RuleBook, Segment
 from gateway.settings import DeliverySettings, Settings
 from gateway.store import NodeStore, open_store
@@ -39,7 +46,8 @@ def run_worker(settings: Settings, identity: Identity) -> None:
     store = open_store(settings, identity.name)
     models = {model.name: model for model in list_models(settings.node.models_dir)}
     rules = RuleBook(settings.node.rules_dir, nodes=settings.nodes, models=models)
-    with BundleHosts() as hosts, Decoders() as decoders:
+    kept = settings.node.data_dir / KEPT_FOLDER
+    with BundleHosts(kept=kept) as hosts, Decoders() as decoders:
         pipeline = _pipeline(settings, store, rules, hosts, decoders)
         _launch(settings, store.jobs.nodes_of_open_ones())
         watch = CompletionWatch(
