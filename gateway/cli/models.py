@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+from collections.abc import Iterator
 from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
@@ -17,6 +18,7 @@ from gateway.cli.common import ConfigOption, JsonOption, console, print_json
 from gateway.cli.transfer import files_under
 from gateway.errors import ConfigurationInvalid, InputRefused, ModelFailed, NotFound
 from gateway.inference import (
+    KEPT_FOLDER,
     BundleHosts,
     Decoders,
     Model,
@@ -31,6 +33,7 @@ from gateway.inference import (
     segment_series,
 )
 from gateway.inference.drafting import draft_descriptor
+from gateway.inference.host_requirements import Acceleration, Amp
 from gateway.inference.installation import install
 from gateway.inference.verification import DryRun, dry_run
 from gateway.settings import find_settings_file, load_settings
@@ -134,7 +137,8 @@ def verify(name: NameArgument, config: ConfigOption = None, json: JsonOption = F
         if (folder / name).is_dir():
             print(f"digest of the bundle as it is now: {bundle_digest(folder / name)}")
         raise
-    with BundleHosts() as hosts, TemporaryDirectory(prefix="gateway-verify-") as scratch:
+    kept = _kept_folder(config)
+    with BundleHosts(kept=kept) as hosts, TemporaryDirectory(prefix="gateway-verify-") as scratch:
         done = dry_run(model, hosts, phantom_volume(model, Path(scratch)))
     if done.problems:
         raise ModelFailed(f"model {name}: " + "; ".join(done.problems))
@@ -142,6 +146,8 @@ def verify(name: NameArgument, config: ConfigOption = None, json: JsonOption = F
         print_json(_dry_run_json(model, done))
         return
     print(f"{name} {model.version}: descriptor and bundle agree, and the bundle runs")
+    for line in _speed_lines(model, done):
+        print(f"  {line}")
     for segment, voxels in _voxels(model, done):
         print(f"  {segment}: {voxels:,} voxels of the phantom")
 
@@ -166,7 +172,7 @@ def run(
     """
     model = load_model(models_folder(config), name)
     paths = _only_series(source)
-    with BundleHosts() as hosts, Decoders() as decoders:
+    with BundleHosts(kept=_kept_folder(config)) as hosts, Decoders() as decoders:
         result = segment_series(paths, model, hosts, _identity(paths), decoders=decoders)
     outputs = _write(result, target)
     if json:
@@ -196,6 +202,15 @@ def models_folder(config: Path | None) -> Path:
     """Return the models folder of the settings; without settings, that of the installation."""
     file = find_settings_file(config, os.environ)
     return shipped("models") if file is None else load_settings(file).node.models_dir
+
+
+def _kept_folder(config: Path | None) -> Path | None:
+    """Return where the node keeps what it tuned and compiled, if it has, and this user may."""
+    file = find_settings_file(config, os.environ)
+    if file is None:
+        return None
+    folder = load_settings(file).node.data_dir / KEPT_FOLDER
+    return folder if folder.is_dir() and os.access(folder, os.W_OK) else None
 
 
 def _listed(model: Model) -> dict[str, Any]:
@@ -257,6 +272,20 @@ def _voxels(model: Model, done: DryRun) -> list[tuple[str, int]]:
     return [(segment.label, counts.get(segment.label_id, 0)) for segment in segments]
 
 
+def _speed_lines(model: Model, done: DryRun) -> Iterator[str]:
+    """Say what the model runs with, where that is not all as the bundle has it."""
+    asked, speed = model.descriptor.host, done.inference.speed if done.inference else {}
+    if asked.accelerate is not Acceleration.NONE:
+        why_not = speed["why_not"]
+        yield f"acceleration in force: {speed['accelerate']}" + (
+            f" (asked for {asked.accelerate}: {why_not})" if why_not else ""
+        )
+    if asked.amp is not Amp.BUNDLE:
+        yield f"mixed precision: {speed['amp']} on GPUs"
+    if done.agreement is not None:
+        yield f"{done.agreement:.3%} of the phantom's voxels have the label that they have without"
+
+
 def _dry_run_json(model: Model, done: DryRun) -> dict[str, Any]:
     timings_ms = done.inference.timings_ms if done.inference else {}
     return {
@@ -264,6 +293,8 @@ def _dry_run_json(model: Model, done: DryRun) -> dict[str, Any]:
         "version": model.version,
         "segments": [{"label": label, "voxels": n} for label, n in _voxels(model, done)],
         "timings_ms": {stage: round(ms, 1) for stage, ms in timings_ms.items()},
+        "speed": dict(done.inference.speed) if done.inference else {},
+        "agreement": done.agreement,
     }
 
 

@@ -14,7 +14,7 @@ from gateway.inference.decoders import Decoders
 from gateway.inference.descriptor import Descriptor, Output, SegmentAttributes, load_descriptor
 from gateway.inference.forms import Form, MadeObject, forms_for, taken_by
 from gateway.inference.host_requirements import Priority
-from gateway.inference.hosts import BundleHosts, Inference
+from gateway.inference.hosts import KEPT_FOLDER, BundleHosts, Inference
 from gateway.inference.measurement import SegmentMeasure
 from gateway.inference.pipeline import (
     SegmentationResult,
@@ -28,6 +28,7 @@ from gateway.inference.turns import due_at
 from gateway.inference.volume import SeriesVolume, read_series_volume
 
 __all__ = [
+    "KEPT_FOLDER",
     "Bundle",
     "BundleDigests",
     "BundleHosts",

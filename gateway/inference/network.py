@@ -29,6 +29,8 @@ from gateway.inference.memory_images import (
     upload_after_loading,
     write_to_memory,
 )
+from gateway.inference.running_argmax import argmax_while_inverting
+from gateway.inference.speed import SpeedInForce, SpeedWanted, make_fast
 
 _NAME = "image.nii"
 _BYTES_PER_MB = 1 << 20
@@ -92,6 +94,7 @@ class LoadedBundle:
     images: dict[str, nibabel.Nifti1Image] = field(default_factory=dict)
     savers: Sequence[MemorySaver] = ()
     file: ImageFile | None = None
+    speed: SpeedInForce = field(default_factory=SpeedInForce)
 
     @classmethod
     def load(
@@ -107,6 +110,7 @@ class LoadedBundle:
         by_file: bool = False,
         run_key_wanted: str | None = None,
         extra_inputs: Mapping[str, Any] | None = None,
+        speed: Mapping[str, Any] | None = None,
     ) -> Self:
         """Read the configuration through MONAI's ConfigWorkflow and the weights without pickle.
 
@@ -130,9 +134,12 @@ class LoadedBundle:
         if file is None:
             read_from_memory(workflow.preprocessing, images)
             savers = write_to_memory(workflow.postprocessing, output_key)
+            argmax_while_inverting(workflow.postprocessing)
             if where.type == "cuda":
                 upload_after_loading(workflow.preprocessing, where)
         load_weights(workflow, Path(root))
+        wanted = SpeedWanted.from_json(speed, Path(scratch)) if speed else SpeedWanted()
+        in_force = make_fast(workflow.evaluator, workflow.postprocessing, where, wanted)
         clock = _Clock(device=where)
         _prepare(workflow.evaluator, clock)
         return cls(
@@ -144,6 +151,7 @@ class LoadedBundle:
             images=images,
             savers=savers,
             file=file,
+            speed=in_force,
         )
 
     def label(

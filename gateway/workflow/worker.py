@@ -11,7 +11,7 @@ import structlog
 
 from gateway.dimse.library import configure_pynetdicom
 from gateway.errors import Problem
-from gateway.inference import BundleHosts, Decoders, Model
+from gateway.inference import KEPT_FOLDER, BundleHosts, Decoders, Model
 from gateway.inference.verification import not_loaded
 from gateway.settings import DeliverySettings, Settings
 from gateway.store import NodeStore, open_store
@@ -42,7 +42,8 @@ def run_worker(settings: Settings, identity: Identity) -> None:
     store = open_store(settings, identity.name)
     book = ConfigurationBook(settings)
     router, ended = Router(store, book.rules), threading.Event()
-    with BundleHosts() as hosts, Decoders() as decoders:
+    kept = settings.node.data_dir / KEPT_FOLDER
+    with BundleHosts(kept=kept) as hosts, Decoders() as decoders:
         pipeline = _pipeline(settings, store, book, router, hosts, decoders)
         # Jobs for a node that was taken out of the settings end with that reason, not never.
         launch_engine(settings, {*settings.nodes, *store.jobs.nodes_of_open_ones()})
