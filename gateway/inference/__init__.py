@@ -5,6 +5,7 @@ from gateway.inference.decoders import Decoders
 from gateway.inference.descriptor import Descriptor, Output, SegmentAttributes, load_descriptor
 from gateway.inference.forms import Form, MadeObject, forms_for, taken_by
 from gateway.inference.hosts import BundleHosts, Inference
+from gateway.inference.input_volumes import read_inputs
 from gateway.inference.measurement import SegmentMeasure
 from gateway.inference.pipeline import (
     SegmentationResult,
@@ -13,11 +14,13 @@ from gateway.inference.pipeline import (
     segment_series,
 )
 from gateway.inference.result import ResultIdentity, input_digest, part10
+from gateway.inference.series_input import Choose, SeriesInput
 from gateway.inference.volume import SeriesVolume, read_series_volume
 
 __all__ = [
     "Bundle",
     "BundleHosts",
+    "Choose",
     "Decoders",
     "Descriptor",
     "Form",
@@ -29,6 +32,7 @@ __all__ = [
     "SegmentAttributes",
     "SegmentMeasure",
     "SegmentationResult",
+    "SeriesInput",
     "SeriesVolume",
     "WrittenObject",
     "bundle_digest",
@@ -38,6 +42,7 @@ __all__ = [
     "load_descriptor",
     "load_model",
     "part10",
+    "read_inputs",
     "read_series_volume",
     "require_input",
     "segment_series",

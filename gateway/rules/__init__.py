@@ -6,6 +6,7 @@ from gateway.rules.decision import Decision, PlannedAction, RuleOutcome
 from gateway.rules.facts import SeriesFacts
 from gateway.rules.model import Action, Forward, Rule, Segment
 from gateway.rules.ruleset import CompiledRule, RuleSet, load_rules
+from gateway.rules.series_condition import SeriesCondition
 
 __all__ = [
     "Action",
@@ -19,6 +20,7 @@ __all__ = [
     "RuleOutcome",
     "RuleSet",
     "Segment",
+    "SeriesCondition",
     "SeriesFacts",
     "load_rules",
 ]

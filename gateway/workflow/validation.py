@@ -1,6 +1,6 @@
 """Whether settings, models and rules fit together: what ``gateway check`` and a start look at."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from gateway.dimse.tls import client_context, server_context
@@ -8,6 +8,7 @@ from gateway.errors import ConfigurationInvalid, Problem
 from gateway.inference import Model, list_models
 from gateway.rules import RuleSet, load_rules
 from gateway.settings import DimseNode, Settings
+from gateway.workflow.inputs import InputRules
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -31,6 +32,7 @@ def validated(settings: Settings) -> Configuration:
         models = list_models(settings.node.models_dir)
     except ConfigurationInvalid as error:
         problems.extend(error.problems)
+    problems.extend(_broken_inputs(models))
     names = [path.stem for path in settings.node.models_dir.glob("*.yaml")]
     try:
         rules = load_rules(settings.node.rules_dir, nodes=settings.nodes, models=names)
@@ -41,6 +43,14 @@ def validated(settings: Settings) -> Configuration:
     if problems:
         raise ConfigurationInvalid(problems)
     return Configuration(models=models, rules=rules, notes=tuple(_notes(settings)))
+
+
+def _broken_inputs(models: Iterable[Model]) -> Iterator[Problem]:
+    for model in models:
+        try:
+            InputRules.of(model)
+        except ConfigurationInvalid as error:
+            yield from error.problems
 
 
 def _undeliverable(rules: RuleSet, settings: Settings) -> Iterator[Problem]:
