@@ -10,13 +10,11 @@ from tempfile import TemporaryDirectory
 from typing import Annotated, Any
 
 import typer
-from pydicom import dcmread
-from pydicom.errors import InvalidDicomError
 from rich.table import Table
 
 from gateway.cli.common import ConfigOption, JsonOption, console, print_json
-from gateway.cli.transfer import files_under
-from gateway.errors import ConfigurationInvalid, InputRefused, ModelFailed, NotFound
+from gateway.cli.study_folder import InputFiles, inputs_in
+from gateway.errors import ConfigurationInvalid, ModelFailed
 from gateway.inference import (
     KEPT_FOLDER,
     BundleHosts,
@@ -29,6 +27,7 @@ from gateway.inference import (
     input_digest,
     list_models,
     load_model,
+    read_inputs,
     read_series_volume,
     segment_series,
 )
@@ -41,6 +40,7 @@ from gateway.shipped import shipped
 from gateway.testing.phantom import Anatomy
 from gateway.testing.scanner import Acquisition, scan, write_series
 from gateway.version import VERSION
+from gateway.workflow.inputs import InputRules
 from gateway.workflow.segmenting import measures_json
 
 app = typer.Typer(
@@ -122,9 +122,10 @@ def describe(name: NameArgument, config: ConfigOption = None) -> None:
 def verify(name: NameArgument, config: ConfigOption = None, json: JsonOption = False) -> None:
     """Check a model's descriptor against its bundle, and run it on a phantom.
 
-    The phantom is of the modality that the descriptor names. Its result must come twice the
-    same, and the same by files and in memory. Where only the digest differs, the message gives
-    the one to write into the descriptor: do so when you know why the bundle's files changed.
+    The phantom is of the modality that the descriptor names, one for each input. Its result must
+    come twice the same, and the same by files and in memory. Where only the digest differs, the
+    message gives the one to write into the descriptor: do so when you know why the bundle's files
+    changed.
 
     \b
     Examples:
@@ -133,6 +134,7 @@ def verify(name: NameArgument, config: ConfigOption = None, json: JsonOption = F
     folder = models_folder(config)
     try:
         model = load_model(folder, name)
+        InputRules.of(model)
     except ConfigurationInvalid:
         if (folder / name).is_dir():
             print(f"digest of the bundle as it is now: {bundle_digest(folder / name)}")
@@ -155,15 +157,18 @@ def verify(name: NameArgument, config: ConfigOption = None, json: JsonOption = F
 @app.command("run")
 def run(
     name: NameArgument,
-    source: Annotated[Path, typer.Argument(metavar="IN", help="A folder of one DICOM series.")],
+    source: Annotated[
+        Path, typer.Argument(metavar="IN", help="A folder of DICOM: one series, or a study.")
+    ],
     target: Annotated[Path, typer.Argument(metavar="OUT", help="A folder for the results.")],
     config: ConfigOption = None,
     json: JsonOption = False,
 ) -> None:
     """Segment a folder of DICOM, without any network, and write the result objects.
 
-    IN holds the files of one series; OUT gets seg.dcm, and a file for each further output of
-    the model. Without settings, the models that come with the product are used.
+    IN holds the files of one series or, for a model that takes several, those of a study, among
+    which it finds its inputs as its descriptor says. OUT gets seg.dcm, and a file for each
+    further output of the model. Without settings, the models that come with the product are used.
 
     \b
     Examples:
@@ -171,18 +176,32 @@ def run(
       gateway models run ct_tissue ~/ct /tmp/result --json
     """
     model = load_model(models_folder(config), name)
-    paths = _only_series(source)
+    inputs = inputs_in(source, model)
+    files = {name: one.paths for name, one in inputs.items()}
+    identity = _identity([path for paths in files.values() for path in paths])
+    first = files.pop(next(iter(files)))
     with BundleHosts(kept=_kept_folder(config)) as hosts, Decoders() as decoders:
-        result = segment_series(paths, model, hosts, _identity(paths), decoders=decoders)
+        result = segment_series(first, model, hosts, identity, decoders=decoders, others=files)
     outputs = _write(result, target)
     if json:
-        print_json(_run_json(model, result, outputs))
+        print_json(_run_json(model, inputs, result, outputs))
     else:
         _print_run(model, result, outputs)
 
 
 def phantom_volume(model: Model, folder: Path) -> SeriesVolume:
-    """Scan a part of a torso as the first modality of a model; its files go to ``folder``."""
+    """Scan a part of a torso as the first modality of a model, for each of its inputs anew.
+
+    Its files go to ``folder``.
+    """
+    names = [one.name for one in model.descriptor.inputs]
+    if not names:
+        return read_series_volume(_phantom_series(model, folder, seed=0))
+    series = {name: _phantom_series(model, folder / name, n) for n, name in enumerate(names)}
+    return read_inputs(series, model)
+
+
+def _phantom_series(model: Model, folder: Path, seed: int) -> list[Path]:
     slices = max(model.descriptor.minimum_slices, _PHANTOM_SLICES)
     acquisition = Acquisition(
         rows=48,
@@ -191,11 +210,12 @@ def phantom_volume(model: Model, folder: Path) -> SeriesVolume:
         row_spacing_mm=4.5,
         column_spacing_mm=4.5,
         slice_spacing_mm=5.0,
+        seed=seed,
     )
     datasets = scan(Anatomy.torso(), acquisition)
     for dataset in datasets:
         dataset.Modality = model.descriptor.modality[0]
-    return read_series_volume(write_series(datasets, folder))
+    return write_series(datasets, folder)
 
 
 def models_folder(config: Path | None) -> Path:
@@ -220,27 +240,6 @@ def _listed(model: Model) -> dict[str, Any]:
         "modality": list(model.descriptor.modality),
         "segments": [segment.label for segment in model.descriptor.segments],
     }
-
-
-def _only_series(folder: Path) -> list[Path]:
-    """Return the files of the one series in a folder.
-
-    Raises:
-        NotFound: there is no DICOM in it.
-        InputRefused: there are several series.
-    """
-    series: dict[str, list[Path]] = {}
-    for path in files_under([folder]):
-        try:
-            header = dcmread(path, specific_tags=["SeriesInstanceUID"], stop_before_pixels=True)
-        except InvalidDicomError:
-            continue
-        series.setdefault(str(header.get("SeriesInstanceUID", "")), []).append(path)
-    if not series:
-        raise NotFound(f"no DICOM files under {folder}")
-    if len(series) > 1:
-        raise InputRefused(f"{folder} holds {len(series)} series; give a folder with one of them")
-    return next(iter(series.values()))
 
 
 def _identity(paths: list[Path]) -> ResultIdentity:
@@ -298,12 +297,15 @@ def _dry_run_json(model: Model, done: DryRun) -> dict[str, Any]:
     }
 
 
-def _run_json(model: Model, result: SegmentationResult, outputs: list[Path]) -> dict[str, Any]:
+def _run_json(
+    model: Model, inputs: dict[str, InputFiles], result: SegmentationResult, outputs: list[Path]
+) -> dict[str, Any]:
     return {
         "model": model.name,
         "segments": list(measures_json(result.segments)),
         "timings_ms": {stage: round(ms, 1) for stage, ms in result.timings_ms.items()},
         "outputs": [str(path) for path in outputs],
+        "inputs": {name: one.series_instance_uid for name, one in inputs.items()},
     }
 
 

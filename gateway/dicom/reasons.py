@@ -26,6 +26,8 @@ class GeometryReason(StrEnum):
     GANTRY_TILT = "gantry-tilt"  #: slices are not stacked along their normal
     MISSING_SLICE = "missing-slice"  #: a distance is a whole multiple of the spacing
     IRREGULAR_SPACING = "irregular-spacing"  #: the distances between slices vary
+    OTHER_GRID = "other-grid"  #: an input's voxels do not lie on those of the first one
+    OTHER_FRAME_OF_REFERENCE = "other-frame-of-reference"  #: inputs' positions do not compare
     SHIFTED_SLICE = "shifted-slice"  #: a slice is moved sideways out of the stack
 
 

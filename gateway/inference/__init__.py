@@ -15,6 +15,7 @@ from gateway.inference.descriptor import Descriptor, Output, SegmentAttributes, 
 from gateway.inference.forms import Form, MadeObject, forms_for, taken_by
 from gateway.inference.host_requirements import Priority
 from gateway.inference.hosts import KEPT_FOLDER, BundleHosts, Inference
+from gateway.inference.input_volumes import read_inputs
 from gateway.inference.measurement import SegmentMeasure
 from gateway.inference.pipeline import (
     SegmentationResult,
@@ -24,6 +25,7 @@ from gateway.inference.pipeline import (
 )
 from gateway.inference.result import ResultIdentity, input_digest, part10
 from gateway.inference.selection import SourceFrame, select_frames
+from gateway.inference.series_input import Choose, SeriesInput
 from gateway.inference.turns import due_at
 from gateway.inference.volume import SeriesVolume, read_series_volume
 
@@ -32,6 +34,7 @@ __all__ = [
     "Bundle",
     "BundleDigests",
     "BundleHosts",
+    "Choose",
     "Decoders",
     "Descriptor",
     "Form",
@@ -44,6 +47,7 @@ __all__ = [
     "SegmentAttributes",
     "SegmentMeasure",
     "SegmentationResult",
+    "SeriesInput",
     "SeriesVolume",
     "SourceFrame",
     "WrittenObject",
@@ -57,6 +61,7 @@ __all__ = [
     "load_descriptor",
     "load_model",
     "part10",
+    "read_inputs",
     "read_series_volume",
     "require_input",
     "segment_series",

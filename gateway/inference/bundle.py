@@ -56,6 +56,11 @@ class Model:
     bundle: Bundle
 
     @property
+    def descriptor_file(self) -> Path:
+        """Where the descriptor stands, beside the bundle's folder."""
+        return self.bundle.root.parent / f"{self.name}.yaml"
+
+    @property
     def version(self) -> str:
         """The bundle's own version."""
         return self.bundle.version

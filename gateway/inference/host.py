@@ -97,7 +97,7 @@ class _Hosted:
     def answer(self, request: Message) -> Message:
         """Label a volume, or say why not."""
         try:
-            output = self.bundle.label(request.arrays[0], request.fields["affine_ras"])
+            output = self.bundle.label(request.arrays, request.fields["affine_ras"])
             return self._labelled(output)
         except Exception as error:  # noqa: BLE001 - outermost layer: a bundle is foreign code
             if torch.cuda.is_available():

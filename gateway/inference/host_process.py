@@ -112,7 +112,7 @@ class HostProcess:
         HostEnded when the process ends, hangs or runs out of memory.
         """
         fields = {"affine_ras": volume.geometry.affine_ras.tolist()}
-        request = Message(kind="label", fields=fields, arrays=[volume.array])
+        request = Message(kind="label", fields=fields, arrays=[volume.array, *volume.others])
         return self.ask(request, self.model.descriptor.time_limit_seconds)
 
     def ask(self, request: Message, seconds: float) -> Message:
@@ -171,7 +171,7 @@ def _load_request(model: Model, device: str | None, scratch: Path, kept: Path | 
         "config_file": str(bundle.config_file.resolve()),
         "metadata_file": str(bundle.metadata_file.resolve()),
         "digest": descriptor.bundle_digest,
-        "input_key": descriptor.input_key,
+        "input_keys": list(descriptor.input_keys),
         "output_key": descriptor.output_key,
         "labels": [] if gives_labels else [s.label_id for s in descriptor.segments_by_label],
         "device": device,

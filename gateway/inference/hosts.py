@@ -177,6 +177,7 @@ class BundleHosts:
             len(model.descriptor.segments) + 1,
             model.bundle.weights_bytes,
             model.descriptor.gpu_memory,
+            inputs=1 + len(volume.others),
             limit_mb=wishes.gpu_memory_mb,
             highest_seen=line.highest_seen(model.name),
         )

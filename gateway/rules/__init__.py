@@ -5,6 +5,7 @@ from gateway.rules.decision import Decision, PlannedAction, RuleOutcome
 from gateway.rules.facts import SeriesFacts
 from gateway.rules.model import Action, Forward, Rule, Segment
 from gateway.rules.ruleset import CompiledRule, Objections, RuleSet, load_rules, rule_files
+from gateway.rules.series_condition import SeriesCondition
 
 __all__ = [
     "Action",
@@ -18,6 +19,7 @@ __all__ = [
     "RuleOutcome",
     "RuleSet",
     "Segment",
+    "SeriesCondition",
     "SeriesFacts",
     "load_rules",
     "rule_files",

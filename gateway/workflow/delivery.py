@@ -46,8 +46,7 @@ class Deliverer:
 
     def _wanted(self, job: Job) -> tuple[Instance, ...]:
         if job.action is JobAction.FORWARD:
-            instances = self._store.instances.of_series(job.series_instance_uid)
-            kept = tuple(instance for instance in instances if instance.current)
+            kept = self._store.instances.current_of_series(job.series_instance_uid)
         else:
             results = (self._store.instances.current(uid) for uid in self._made(job))
             kept = tuple(instance for instance in results if instance is not None)

@@ -1,6 +1,6 @@
 """Whether settings, models and rules fit together: what ``gateway check`` and a start look at."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,6 +10,7 @@ from gateway.inference import Model, bundle_digest, descriptor_files, forms_for,
 from gateway.positions import Location
 from gateway.rules import Action, RuleSet, Segment, load_rules
 from gateway.settings import DimseNode, Node, Settings
+from gateway.workflow.inputs import InputRules
 from gateway.workflow.segmenting import results_of
 
 
@@ -50,6 +51,7 @@ def validated(
         models = list_models(settings.node.models_dir, digest_of)
     except ConfigurationInvalid as error:
         problems.extend(error.problems)
+    problems.extend(_broken_inputs(models))
     fit = _Fit(
         nodes=settings.nodes,
         models={model.name: model for model in models},
@@ -68,6 +70,14 @@ def validated(
     if problems:
         raise ConfigurationInvalid(problems)
     return Configuration(models=models, rules=rules, notes=tuple(_notes(settings)))
+
+
+def _broken_inputs(models: Iterable[Model]) -> Iterator[Problem]:
+    for model in models:
+        try:
+            InputRules.of(model)
+        except ConfigurationInvalid as error:
+            yield from error.problems
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -95,6 +95,21 @@ _RESAMPLING = (
 )
 
 
+PHASES = ("artery", "vein", "excret")
+
+
+def taking(*inputs: tuple[str, str], **more: Any) -> dict[str, Any]:
+    """What a descriptor says of series in MR that are told apart by their descriptions."""
+    names = [
+        {"name": name, "key": key, "when": {"SeriesDescription": name}} for name, key in inputs
+    ]
+    return {"inputs": names, "modality": ["CT", "MR"], **more}
+
+
+def _on_phases(target: str, **arguments: Any) -> dict[str, Any]:
+    return {"_target_": target, "keys": list(PHASES), **arguments}
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Form:
     """One way to write a bundle."""
@@ -114,6 +129,10 @@ class Form:
     """Whether models/ holds TorchScript only."""
     segments: Sequence[tuple[str, str]] = (("Spleen", "78961009"), ("Left kidney", "64033007"))
     """Name and SNOMED CT code of the labels from 1 on."""
+    more: dict[str, Any] = field(default_factory=dict)
+    """What its descriptor says beside the usual."""
+    image: dict[str, Any] = field(default_factory=dict)
+    """What its metadata says of its image beside the usual."""
 
 
 FORMS = {
@@ -174,6 +193,30 @@ FORMS = {
         before=(keyed("LoadImaged", reader="scripts.reader.HalvingReader"), *_RESAMPLING),
         host={"path": "file"},
     ),
+    "channels": Form(
+        network={"_target_": "UNet", **_UNET, **_UNET_SIZE, "in_channels": 4},
+        module=lambda: UNet(**{**_UNET, **_UNET_SIZE, "in_channels": 4}),
+        before=(
+            *(keyed("LoadImaged"), *_RESAMPLING[:3]),
+            keyed("NormalizeIntensityd", nonzero=True, channel_wise=True),
+        ),
+        more=taking(*((name, "image") for name in ("t1c", "t1", "t2", "flair"))),
+        image={"num_channels": 4, "channel_def": {"0": "T1c", "1": "T1", "2": "T2", "3": "FLAIR"}},
+    ),
+    "keys": Form(
+        network={"_target_": "UNet", **_UNET, **_UNET_SIZE, "in_channels": 3},
+        module=lambda: UNet(**{**_UNET, **_UNET_SIZE, "in_channels": 3}),
+        before=(
+            _on_phases("LoadImaged"),
+            _on_phases("EnsureChannelFirstd"),
+            _on_phases("Orientationd", axcodes="LPS", labels=None),
+            _on_phases("Spacingd", pixdim=[4.0, 4.0, 6.0], mode="bilinear"),
+            _on_phases("ScaleIntensityRanged", a_min=-500, a_max=500, b_min=0, b_max=1, clip=True),
+            _on_phases("ConcatItemsd", name="image"),
+        ),
+        after=(SOFTMAX, {**invert(), "orig_keys": "artery"}, _ARGMAX, save(output_dtype="uint8")),
+        more=taking(*((name, name) for name in PHASES)),
+    ),
 }
 """Forms that MONAI itself runs, each with its own peculiarities."""
 
@@ -197,7 +240,8 @@ def zoo_bundle(
     (root / "configs" / f"inference.{'yaml' if form.yaml else 'json'}").write_text(text)
     (root / "configs" / "metadata.json").write_text(json.dumps(_metadata(form)))
     _write_weights(root / "models", form)
-    content = _descriptor(form, bundle_digest(root), {**form.host, **host}) | dict(more or {})
+    content = _descriptor(form, bundle_digest(root), {**form.host, **host}) | form.more
+    content |= more or {}
     (models_dir / f"{name}.yaml").write_text(json.dumps(content))
     return load_model(models_dir, name)
 
@@ -250,6 +294,7 @@ def _config(form: Form) -> dict[str, Any]:
 
 def _metadata(form: Form) -> dict[str, Any]:
     image = {"type": "image", "format": "hounsfield", "modality": "CT", "num_channels": 1}
+    image |= form.image
     names = ["background", *(name.lower() for name, _ in form.segments)]
     labels = {form.labels_key: {str(label): name for label, name in enumerate(names)}}
     return {
