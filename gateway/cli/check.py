@@ -6,7 +6,6 @@ import typer
 
 from gateway.cli.common import ConfigOption, read_settings
 from gateway.errors import ConfigurationInvalid
-from gateway.inference import BundleHosts
 from gateway.inference.verification import loading_problems
 from gateway.workflow.validation import validated
 
@@ -21,7 +20,7 @@ def check(
 
     Every problem is one line, file:line:column: message, and the exit status is then 1. Notes
     are about what is valid and may surprise. A running node is not touched; it reads edited rules
-    by itself, and keeps the last good ones while a file is broken.
+    and models by itself, and keeps the last good ones while a file is broken.
 
     \b
     Examples:
@@ -31,13 +30,11 @@ def check(
     """
     settings = read_settings(config)
     configuration = validated(settings)
-    if load and configuration.models:
-        with BundleHosts(device="cpu") as hosts:
-            models_dir = settings.node.models_dir
-            problems = list(loading_problems(configuration.models, models_dir, hosts))
-        if problems:
-            raise ConfigurationInvalid(problems)
-    enabled = sum(rule.rule.enabled for rule in configuration.rules.rules)
+    models = configuration.models if load else ()
+    problems = loading_problems(models, settings.node.models_dir)
+    if problems:
+        raise ConfigurationInvalid(problems)
+    enabled = len(configuration.rules.enabled)
     for note in configuration.notes:
         print(f"note: {note}")
     print(

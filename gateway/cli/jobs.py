@@ -24,8 +24,8 @@ def list_jobs(
 ) -> None:
     """List the jobs, the newest first.
 
-    States: queued, running, waiting (for the next attempt), done, refused (the input is not what
-    the action takes), dead (given up; see `gateway jobs retry`).
+    States: queued, running, waiting (for the next attempt, or for series of the study), done,
+    refused (the input is not what the action takes), dead (given up; see `gateway jobs retry`).
 
     \b
     Examples:

@@ -3,6 +3,7 @@
 import hashlib
 import os
 import time
+from collections.abc import Iterator
 from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
@@ -10,14 +11,13 @@ from tempfile import TemporaryDirectory
 from typing import Annotated, Any
 
 import typer
-from pydicom import dcmread
-from pydicom.errors import InvalidDicomError
 from rich.table import Table
 
 from gateway.cli.common import ConfigOption, JsonOption, console, print_json
-from gateway.cli.transfer import files_under
-from gateway.errors import ConfigurationInvalid, InputRefused, ModelFailed, NotFound
+from gateway.cli.study_folder import InputFiles, inputs_in
+from gateway.errors import ConfigurationInvalid, ModelFailed
 from gateway.inference import (
+    KEPT_FOLDER,
     BundleHosts,
     Decoders,
     Model,
@@ -28,10 +28,12 @@ from gateway.inference import (
     input_digest,
     list_models,
     load_model,
+    read_inputs,
     read_series_volume,
     segment_series,
 )
 from gateway.inference.drafting import draft_descriptor
+from gateway.inference.host_requirements import Acceleration, Amp
 from gateway.inference.installation import install
 from gateway.inference.verification import DryRun, dry_run
 from gateway.settings import find_settings_file, load_settings
@@ -39,6 +41,7 @@ from gateway.shipped import shipped
 from gateway.testing.phantom import Anatomy
 from gateway.testing.scanner import Acquisition, scan, write_series
 from gateway.version import VERSION
+from gateway.workflow.inputs import InputRules
 from gateway.workflow.segmenting import measures_json
 
 app = typer.Typer(
@@ -120,9 +123,10 @@ def describe(name: NameArgument, config: ConfigOption = None) -> None:
 def verify(name: NameArgument, config: ConfigOption = None, json: JsonOption = False) -> None:
     """Check a model's descriptor against its bundle, and run it on a phantom.
 
-    The phantom is of the modality that the descriptor names. Its result must come twice the
-    same, and the same by files and in memory. Where only the digest differs, the message gives
-    the one to write into the descriptor: do so when you know why the bundle's files changed.
+    The phantom is of the modality that the descriptor names, one for each input. Its result must
+    come twice the same, and the same by files and in memory. Where only the digest differs, the
+    message gives the one to write into the descriptor: do so when you know why the bundle's files
+    changed.
 
     \b
     Examples:
@@ -131,11 +135,13 @@ def verify(name: NameArgument, config: ConfigOption = None, json: JsonOption = F
     folder = models_folder(config)
     try:
         model = load_model(folder, name)
+        InputRules.of(model)
     except ConfigurationInvalid:
         if (folder / name).is_dir():
             print(f"digest of the bundle as it is now: {bundle_digest(folder / name)}")
         raise
-    with BundleHosts() as hosts, TemporaryDirectory(prefix="gateway-verify-") as scratch:
+    kept = _kept_folder(config)
+    with BundleHosts(kept=kept) as hosts, TemporaryDirectory(prefix="gateway-verify-") as scratch:
         done = dry_run(model, hosts, phantom_volume(model, Path(scratch)))
     if done.problems:
         raise ModelFailed(f"model {name}: " + "; ".join(done.problems))
@@ -143,6 +149,8 @@ def verify(name: NameArgument, config: ConfigOption = None, json: JsonOption = F
         print_json(_dry_run_json(model, done))
         return
     print(f"{name} {model.version}: descriptor and bundle agree, and the bundle runs")
+    for line in _speed_lines(model, done):
+        print(f"  {line}")
     for segment, voxels in _voxels(model, done):
         print(f"  {segment}: {voxels:,} voxels of the phantom")
 
@@ -150,15 +158,18 @@ def verify(name: NameArgument, config: ConfigOption = None, json: JsonOption = F
 @app.command("run")
 def run(
     name: NameArgument,
-    source: Annotated[Path, typer.Argument(metavar="IN", help="A folder of one DICOM series.")],
+    source: Annotated[
+        Path, typer.Argument(metavar="IN", help="A folder of DICOM: one series, or a study.")
+    ],
     target: Annotated[Path, typer.Argument(metavar="OUT", help="A folder for the results.")],
     config: ConfigOption = None,
     json: JsonOption = False,
 ) -> None:
     """Segment a folder of DICOM, without any network, and write the result objects.
 
-    IN holds the files of one series; OUT gets seg.dcm, and a file for each further output of
-    the model. Without settings, the models that come with the product are used.
+    IN holds the files of one series or, for a model that takes several, those of a study, among
+    which it finds its inputs as its descriptor says. OUT gets seg.dcm, and a file for each
+    further output of the model. Without settings, the models that come with the product are used.
 
     \b
     Examples:
@@ -166,21 +177,34 @@ def run(
       gateway models run ct_tissue ~/ct /tmp/result --json
     """
     model = load_model(models_folder(config), name)
-    paths = _only_series(source)
-    identity = _identity(paths)
-    with BundleHosts() as hosts, Decoders() as decoders:
+    inputs = inputs_in(source, model)
+    files = {name: one.paths for name, one in inputs.items()}
+    identity = _identity([path for paths in files.values() for path in paths])
+    first = files.pop(next(iter(files)))
+    with BundleHosts(kept=_kept_folder(config)) as hosts, Decoders() as decoders:
         started = time.perf_counter()
-        result = segment_series(paths, model, hosts, identity, decoders=decoders)
+        result = segment_series(first, model, hosts, identity, decoders=decoders, others=files)
         total_ms = (time.perf_counter() - started) * 1000
     outputs = _write(result, target)
     if json:
-        print_json(_run_json(model, result, outputs, total_ms))
+        print_json(_run_json(model, inputs, result, outputs, total_ms))
     else:
         _print_run(model, result, outputs, total_ms)
 
 
 def phantom_volume(model: Model, folder: Path) -> SeriesVolume:
-    """Scan a part of a torso as the first modality of a model; its files go to ``folder``."""
+    """Scan a part of a torso as the first modality of a model, for each of its inputs anew.
+
+    Its files go to ``folder``.
+    """
+    names = [one.name for one in model.descriptor.inputs]
+    if not names:
+        return read_series_volume(_phantom_series(model, folder, seed=0))
+    series = {name: _phantom_series(model, folder / name, n) for n, name in enumerate(names)}
+    return read_inputs(series, model)
+
+
+def _phantom_series(model: Model, folder: Path, seed: int) -> list[Path]:
     slices = max(model.descriptor.minimum_slices, _PHANTOM_SLICES)
     acquisition = Acquisition(
         rows=48,
@@ -189,17 +213,27 @@ def phantom_volume(model: Model, folder: Path) -> SeriesVolume:
         row_spacing_mm=4.5,
         column_spacing_mm=4.5,
         slice_spacing_mm=5.0,
+        seed=seed,
     )
     datasets = scan(Anatomy.torso(), acquisition)
     for dataset in datasets:
         dataset.Modality = model.descriptor.modality[0]
-    return read_series_volume(write_series(datasets, folder))
+    return write_series(datasets, folder)
 
 
 def models_folder(config: Path | None) -> Path:
     """Return the models folder of the settings; without settings, that of the installation."""
     file = find_settings_file(config, os.environ)
     return shipped("models") if file is None else load_settings(file).node.models_dir
+
+
+def _kept_folder(config: Path | None) -> Path | None:
+    """Return where the node keeps what it tuned and compiled, if it has, and this user may."""
+    file = find_settings_file(config, os.environ)
+    if file is None:
+        return None
+    folder = load_settings(file).node.data_dir / KEPT_FOLDER
+    return folder if folder.is_dir() and os.access(folder, os.W_OK) else None
 
 
 def _listed(model: Model) -> dict[str, Any]:
@@ -209,27 +243,6 @@ def _listed(model: Model) -> dict[str, Any]:
         "modality": list(model.descriptor.modality),
         "segments": [segment.label for segment in model.descriptor.segments],
     }
-
-
-def _only_series(folder: Path) -> list[Path]:
-    """Return the files of the one series in a folder.
-
-    Raises:
-        NotFound: there is no DICOM in it.
-        InputRefused: there are several series.
-    """
-    series: dict[str, list[Path]] = {}
-    for path in files_under([folder]):
-        try:
-            header = dcmread(path, specific_tags=["SeriesInstanceUID"], stop_before_pixels=True)
-        except InvalidDicomError:
-            continue
-        series.setdefault(str(header.get("SeriesInstanceUID", "")), []).append(path)
-    if not series:
-        raise NotFound(f"no DICOM files under {folder}")
-    if len(series) > 1:
-        raise InputRefused(f"{folder} holds {len(series)} series; give a folder with one of them")
-    return next(iter(series.values()))
 
 
 def _identity(paths: list[Path]) -> ResultIdentity:
@@ -261,6 +274,20 @@ def _voxels(model: Model, done: DryRun) -> list[tuple[str, int]]:
     return [(segment.label, counts.get(segment.label_id, 0)) for segment in segments]
 
 
+def _speed_lines(model: Model, done: DryRun) -> Iterator[str]:
+    """Say what the model runs with, where that is not all as the bundle has it."""
+    asked, speed = model.descriptor.host, done.inference.speed if done.inference else {}
+    if asked.accelerate is not Acceleration.NONE:
+        why_not = speed["why_not"]
+        yield f"acceleration in force: {speed['accelerate']}" + (
+            f" (asked for {asked.accelerate}: {why_not})" if why_not else ""
+        )
+    if asked.amp is not Amp.BUNDLE:
+        yield f"mixed precision: {speed['amp']} on GPUs"
+    if done.agreement is not None:
+        yield f"{done.agreement:.3%} of the phantom's voxels have the label that they have without"
+
+
 def _dry_run_json(model: Model, done: DryRun) -> dict[str, Any]:
     timings_ms = done.inference.timings_ms if done.inference else {}
     return {
@@ -268,11 +295,17 @@ def _dry_run_json(model: Model, done: DryRun) -> dict[str, Any]:
         "version": model.version,
         "segments": [{"label": label, "voxels": n} for label, n in _voxels(model, done)],
         "timings_ms": {stage: round(ms, 1) for stage, ms in timings_ms.items()},
+        "speed": dict(done.inference.speed) if done.inference else {},
+        "agreement": done.agreement,
     }
 
 
 def _run_json(
-    model: Model, result: SegmentationResult, outputs: list[Path], total_ms: float
+    model: Model,
+    inputs: dict[str, InputFiles],
+    result: SegmentationResult,
+    outputs: list[Path],
+    total_ms: float,
 ) -> dict[str, Any]:
     return {
         "model": model.name,
@@ -280,6 +313,7 @@ def _run_json(
         "timings_ms": {stage: round(ms, 1) for stage, ms in result.timings_ms.items()},
         "total_ms": round(total_ms, 1),
         "outputs": [str(path) for path in outputs],
+        "inputs": {name: one.series_instance_uid for name, one in inputs.items()},
     }
 
 

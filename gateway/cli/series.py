@@ -103,6 +103,7 @@ def job_json(job: Job) -> dict[str, Any]:
         "created_at": _time(job.created_at),
         "queued_at": _time(job.queued_at),
         "updated_at": _time(job.updated_at),
+        "waits_until": _time(job.waits_until),
     }
 
 

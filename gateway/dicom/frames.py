@@ -15,8 +15,8 @@ from pydicom.multival import MultiValue
 
 from gateway.dicom.pixels import Rescale
 from gateway.dicom.planes import SlicePlane, is_multi_frame
-from gateway.dicom.reasons import GeometryReason, InputReason
-from gateway.errors import GeometryRefused, InputRefused
+from gateway.dicom.reasons import GeometryReason
+from gateway.errors import GeometryRefused
 
 
 class SplitAttribute(StrEnum):
@@ -51,12 +51,15 @@ _CONVERTED = (
 class ImageFrame:
     """One image of a series: where it lies, how its values are meant, what it is part of.
 
-    ``marks`` has a value for each `SplitAttribute` that the frame carries; ``image_type`` is
-    Image Type (0008,0008), or Frame Type (0008,9007) where the frame has one.
+    ``rescale_type`` is Rescale Type (0028,1054), empty where it is not named, and None where the
+    image does not say how to rescale. ``marks`` has a value for each `SplitAttribute` that the
+    frame carries; ``image_type`` is Image Type (0008,0008), or Frame Type (0008,9007) where the
+    frame has one.
     """
 
     plane: SlicePlane
     rescale: Rescale
+    rescale_type: str | None
     image_type: tuple[str, ...]
     marks: tuple[tuple[SplitAttribute, str], ...]
 
@@ -125,6 +128,7 @@ def _only_frame(dataset: Dataset) -> ImageFrame:
     return ImageFrame(
         plane=SlicePlane.from_dataset(dataset),
         rescale=Rescale.from_item(dataset, dataset),
+        rescale_type=_rescale_type(dataset),
         image_type=image_type(dataset),
         marks=tuple((attribute, mark) for attribute, mark in marks if mark),
     )
@@ -140,25 +144,20 @@ def _enhanced_frame(dataset: Dataset, groups: _Groups, number: int) -> ImageFram
     )
     frame_type = groups.item(*_FRAME_TYPES).get("FrameType") or dataset.get("ImageType")
     marks = ((attribute, _mark(groups, attribute)) for attribute in SplitAttribute)
+    transformation = groups.item("PixelValueTransformationSequence")
     return ImageFrame(
         plane=plane,
-        rescale=_rescale(dataset, groups, number),
+        rescale=Rescale.from_item(dataset, transformation),
+        rescale_type=_rescale_type(transformation),
         image_type=_values(frame_type),
         marks=tuple((attribute, mark) for attribute, mark in marks if mark),
     )
 
 
-def _rescale(dataset: Dataset, groups: _Groups, number: int) -> Rescale:
-    item = groups.item("PixelValueTransformationSequence")
-    if dataset.get("Modality") == "CT" and item.get("RescaleIntercept") is None:
-        instance = str(dataset.get("SOPInstanceUID", ""))
-        raise InputRefused(
-            f"instance {instance} is refused: its frame {number} does not say how stored values "
-            "become Hounsfield units",
-            reason=InputReason.NO_RESCALE,
-            instances=[instance],
-        )
-    return Rescale.from_item(dataset, item)
+def _rescale_type(item: Dataset) -> str | None:
+    if any(item.get(keyword) in (None, "") for keyword in ("RescaleSlope", "RescaleIntercept")):
+        return None
+    return _text(item.get("RescaleType")).upper()
 
 
 def _mark(groups: _Groups, attribute: SplitAttribute) -> str:

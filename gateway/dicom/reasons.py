@@ -26,6 +26,8 @@ class GeometryReason(StrEnum):
     GANTRY_TILT = "gantry-tilt"  #: slices are not stacked along their normal
     MISSING_SLICE = "missing-slice"  #: a distance is a whole multiple of the spacing
     IRREGULAR_SPACING = "irregular-spacing"  #: the distances between slices vary
+    OTHER_GRID = "other-grid"  #: an input's voxels do not lie on those of the first one
+    OTHER_FRAME_OF_REFERENCE = "other-frame-of-reference"  #: inputs' positions do not compare
     SHIFTED_SLICE = "shifted-slice"  #: a slice is moved sideways out of the stack
 
 
@@ -40,7 +42,8 @@ class InputReason(StrEnum):
     COLOUR = "colour"  #: more than one sample per pixel, or a palette
     MODALITY_LUT = "modality-lut"  #: values come from a table instead of slope and intercept
     INVALID_RESCALE = "invalid-rescale"  #: slope or intercept is no finite number
-    NO_RESCALE = "no-rescale"  #: frames of CT that do not say how they become Hounsfield units
+    NO_RESCALE = "no-rescale"  #: CT that does not say how stored values become Hounsfield units
+    RESCALE_TYPE = "rescale-type"  #: CT whose rescaled values are something else, as in dual energy
     UNREADABLE_PIXELS = "unreadable-pixels"  #: no decoder reads the pixel data
     SUV_NOT_PET = "suv-not-pet"  #: uptake values exist of single-frame PET images only
     SUV_UNITS = "suv-units"  #: from these units no uptake value by body weight follows

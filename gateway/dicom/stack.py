@@ -142,6 +142,11 @@ class Stack:
 def refused(reason: GeometryReason, detail: str, planes: Sequence[SlicePlane]) -> GeometryRefused:
     """Refuse with the instances that show it, and the frames where these are of one object."""
     instances = list(dict.fromkeys(plane.sop_instance_uid for plane in planes))
+    return GeometryRefused(reason, f"{detail}{shown_by(planes)}", instances)
+
+
+def shown_by(planes: Sequence[SlicePlane]) -> str:
+    """Name the instances that show what is wrong, and the frames where these are of one object."""
     frames = [str(plane.frame_number) for plane in planes if plane.frame_number is not None]
     of_frames = ""
     if frames:
@@ -149,7 +154,7 @@ def refused(reason: GeometryReason, detail: str, planes: Sequence[SlicePlane]) -
         of_frames += (
             f" and {len(frames) - _FRAMES_NAMED} more" if len(frames) > _FRAMES_NAMED else ""
         )
-    return GeometryRefused(reason, f"{detail}{of_frames}{named(instances)}", instances)
+    return f"{of_frames}{named(plane.sop_instance_uid for plane in planes)}"
 
 
 def degrees_between(first: FloatArray, second: FloatArray) -> float:

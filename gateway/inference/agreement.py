@@ -38,7 +38,7 @@ def disagreements(
         yield document.problem(path, ("bundle_digest",), message)
     if descriptor.prediction is Prediction.LABELS:
         yield from _labels(path, document, descriptor, metadata)
-    config = _read_config(config_file)
+    config = read_config(config_file)
     if isinstance(config, Problem):
         yield config
     else:
@@ -66,11 +66,7 @@ def _labels(
 def _keys(
     path: Path, document: PositionedDocument, descriptor: Descriptor, config: dict[str, Any]
 ) -> Iterator[Problem]:
-    read = list(_transform_keys(config, _LOADERS))
-    if read and descriptor.input_key not in read and not any(map(_is_indirect, read)):
-        known = ", ".join(dict.fromkeys(read))
-        message = f"the bundle reads {known} and nothing of the key {descriptor.input_key!r}"
-        yield document.problem(path, ("input_key",), message)
+    yield from _inputs(path, document, descriptor, config)
     written = list(_transform_keys(config.get("postprocessing"), None))
     if written and descriptor.output_key not in written and not any(map(_is_indirect, written)):
         known = ", ".join(dict.fromkeys(written))
@@ -84,7 +80,35 @@ def _keys(
         yield document.problem(path, ("host", "run_key"), message)
 
 
-def _read_config(path: Path) -> dict[str, Any] | Problem:
+def _inputs(
+    path: Path, document: PositionedDocument, descriptor: Descriptor, config: dict[str, Any]
+) -> Iterator[Problem]:
+    """Yield the keys that are given and not read, and those that are read and not given."""
+    read = list(_transform_keys(config, _LOADERS))
+    if not read or any(map(_is_indirect, read)):
+        return
+    known = ", ".join(dict.fromkeys(read))
+    keys = descriptor.input_keys
+    for number, key in enumerate(keys):
+        if key not in read:
+            place = ("inputs", number, "key") if descriptor.inputs else ("input_key",)
+            message = f"the bundle reads {known} and nothing of the key {key!r}"
+            yield document.problem(path, place, message)
+    if not set(keys) <= set(read):
+        return
+    for key in dict.fromkeys(keys_read(config)):
+        if key not in {*keys, *descriptor.host.extra_inputs}:
+            place = ("inputs",) if descriptor.inputs else ("input_key",)
+            message = f"the bundle reads {key!r}, too, and no input here has that key"
+            yield document.problem(path, place, message)
+
+
+def keys_read(config: dict[str, Any]) -> Iterator[str]:
+    """Yield the keys of the images that a configuration's preprocessing cannot do without."""
+    yield from _transform_keys(config.get("preprocessing"), _LOADERS, needed=True)
+
+
+def read_config(path: Path) -> dict[str, Any] | Problem:
     """Read a configuration as plain values; nothing in it is evaluated."""
     try:
         text = path.read_text(encoding="utf-8")
@@ -102,18 +126,21 @@ def _read_config(path: Path) -> dict[str, Any] | Problem:
     return content
 
 
-def _transform_keys(value: Any, targets: tuple[str, ...] | None) -> Iterator[str]:
-    """Yield the keys that transforms within a configuration work on."""
+def _transform_keys(
+    value: Any, targets: tuple[str, ...] | None, *, needed: bool = False
+) -> Iterator[str]:
+    """Yield the keys that transforms within a configuration work on; those ``needed``, if asked."""
     if isinstance(value, dict):
         target = str(value.get("_target_", "")).rpartition(".")[2]
-        if "keys" in value and (targets is None or target in targets):
+        is_one = targets is None or target in targets
+        if "keys" in value and is_one and not (needed and value.get("allow_missing_keys")):
             keys = value["keys"]
             yield from (str(key) for key in (keys if isinstance(keys, list) else [keys]))
         for one in value.values():
-            yield from _transform_keys(one, targets)
+            yield from _transform_keys(one, targets, needed=needed)
     elif isinstance(value, list):
         for one in value:
-            yield from _transform_keys(one, targets)
+            yield from _transform_keys(one, targets, needed=needed)
 
 
 def _is_indirect(key: str) -> bool:

@@ -58,10 +58,11 @@ def predicted_need(
     weights_bytes: int,
     memory_class: GpuMemory,
     *,
+    inputs: int = 1,
     limit_mb: int | None = None,
     highest_seen: float = 1.0,
 ) -> Need:
-    """Predict what a volume of ``shape`` needs from a model of so many ``classes``.
+    """Predict what volumes of ``shape`` need from a model of so many ``inputs`` and ``classes``.
 
     The values of every class at every voxel, which the sliding window sums up, come to most of
     it. ``limit_mb`` is what the descriptor says instead. ``highest_seen`` is the highest ratio
@@ -71,7 +72,7 @@ def predicted_need(
     if limit_mb is not None:
         loaded_mb = min(loaded_mb, limit_mb)
         return Need(loaded_mb=loaded_mb, series_mb=limit_mb - loaded_mb, is_declared=True)
-    values = math.prod(shape) * (_INPUT_COPIES + _OUTPUT_COPIES * classes)
+    values = math.prod(shape) * (_INPUT_COPIES * inputs + _OUTPUT_COPIES * classes)
     series_mb = values * _BYTES_PER_VALUE // _BYTES_PER_MB + _WORKING_MB[memory_class]
     return Need(loaded_mb=loaded_mb, series_mb=int(series_mb * max(highest_seen, 1.0)))
 

@@ -56,6 +56,11 @@ class Model:
     bundle: Bundle
 
     @property
+    def descriptor_file(self) -> Path:
+        """Where the descriptor stands, beside the bundle's folder."""
+        return self.bundle.root.parent / f"{self.name}.yaml"
+
+    @property
     def version(self) -> str:
         """The bundle's own version."""
         return self.bundle.version
@@ -76,9 +81,7 @@ def bundle_digest(folder: Path) -> str:
     if not folder.is_dir():
         raise NotFound(f"there is no bundle folder {folder}")
     total = hashlib.sha256()
-    for path in sorted(
-        digested_files(folder), key=lambda path: path.relative_to(folder).as_posix()
-    ):
+    for path in sorted(bundle_files(folder), key=lambda path: path.relative_to(folder).as_posix()):
         with path.open("rb") as file:
             content = hashlib.file_digest(file, "sha256").hexdigest()
         total.update(f"{content}  {path.relative_to(folder).as_posix()}\n".encode())
@@ -124,14 +127,24 @@ def list_models(
     """
     models: list[Model] = []
     found: list[Problem] = []
-    for path in sorted(models_dir.glob("*.yaml")):
+    for path in descriptor_files(models_dir):
         try:
             models.append(load_model(models_dir, path.stem, digest_of))
         except ConfigurationInvalid as error:
             found.extend(error.problems)
+        except NotFound as error:
+            found.append(Problem(path, 0, 0, str(error)))
+        except OSError as error:
+            message = f"the bundle cannot be read: {error.strerror} ({error.filename})"
+            found.append(Problem(path, 0, 0, message))
     if found:
         raise ConfigurationInvalid(found)
     return tuple(models)
+
+
+def descriptor_files(models_dir: Path) -> list[Path]:
+    """Return the descriptors of a folder by name, without what editors hide beside them."""
+    return sorted(path for path in models_dir.glob("*.yaml") if not path.name.startswith("."))
 
 
 def read_bundle(root: Path, *, named_in: Path) -> Bundle:
@@ -167,8 +180,8 @@ def _config_file(folder: Path, named_in: Path) -> Path:
     raise _invalid(named_in, f"{folder} holds none of {', '.join(_CONFIG_NAMES)}")
 
 
-def digested_files(folder: Path) -> Iterator[Path]:
-    """Give the files of a bundle that its digest is over."""
+def bundle_files(folder: Path) -> Iterator[Path]:
+    """Yield the files of a bundle that its digest is over, in any order."""
     for path in folder.rglob("*"):
         parts = path.relative_to(folder).parts
         if parts[0] == "docs" or any(p.startswith(".") or p == "__pycache__" for p in parts):

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from gateway.inference.bundle import bundle_digest, digested_files
+from gateway.inference.bundle import bundle_digest, bundle_files
 
 _SETTLED_NS = 2_000_000_000
 """File systems note times in steps: a file changed so lately may change again unseen."""
@@ -64,7 +64,7 @@ class BundleDigests:
 
 
 def _state(folder: Path) -> _BundleState:
-    return tuple(_FileState.of(path) for path in sorted(digested_files(folder)))
+    return tuple(_FileState.of(path) for path in sorted(bundle_files(folder)))
 
 
 def _is_settled(state: _BundleState, now_ns: int) -> bool:

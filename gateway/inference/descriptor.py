@@ -24,6 +24,7 @@ from pydantic.alias_generators import to_pascal
 from gateway.errors import ConfigurationInvalid, Problem
 from gateway.inference.host_requirements import HostRequirements
 from gateway.inference.input_requirements import InputRequirements
+from gateway.inference.series_input import MOST_INPUTS, Grid, SeriesInput
 from gateway.positions import load_yaml, problems
 
 
@@ -42,7 +43,10 @@ Digest = Annotated[str, StringConstraints(pattern=r"^sha256:[0-9a-f]{64}$")]
 ColourValue = Annotated[int, Field(ge=0, le=255)]
 
 
-_LATER_KEYS = ("nothing_found", "capture_images", "prediction", "input", "host")
+_LATER_KEYS = (
+    *("nothing_found", "capture_images", "prediction", "input", "host"),
+    *("inputs", "inputs_within_seconds", "grid"),
+)
 """Keys that came after the first models were deployed; a result's UIDs name its descriptor."""
 
 
@@ -136,6 +140,13 @@ class Descriptor(_Value):
     """How the model's process runs the bundle."""
     input: InputRequirements = InputRequirements()
     """How a series becomes the volume that the model takes."""
+    inputs: tuple[SeriesInput, ...] = Field(default=(), max_length=MOST_INPUTS)
+    """The series of a study that the model takes, of which results lie on the first one's grid;
+    none for a model of one series, whatever that is."""
+    inputs_within_seconds: float = Field(default=900, gt=0, le=604_800)
+    """How long a job waits for those of its inputs that are not complete yet."""
+    grid: Grid = Grid.SAME
+    """Whether all inputs must lie on the grid of the first one."""
     minimum_slices: int = Field(default=3, ge=3)
     """The fewest slices that give the model enough to see; three are the least of any volume."""
     segments: tuple[SegmentAttributes, ...] = Field(min_length=1, max_length=255)
@@ -166,6 +177,14 @@ class Descriptor(_Value):
         return self
 
     @model_validator(mode="after")
+    def _inputs_have_names_of_their_own(self) -> Self:
+        names = [one.name for one in self.inputs]
+        repeated = next((name for name in names if names.count(name) > 1), None)
+        if repeated is not None:
+            raise ValueError(f"the name {repeated} is given to more than one of `inputs`")
+        return self
+
+    @model_validator(mode="after")
     def _fractions_come_from_probabilities(self) -> Self:
         if Output.FRACTIONAL in self.outputs and self.prediction is not Prediction.PROBABILITIES:
             raise ValueError("the output fractional needs `prediction: probabilities`")
@@ -181,6 +200,11 @@ class Descriptor(_Value):
         return content
 
     @property
+    def input_keys(self) -> tuple[str, ...]:
+        """The key under which the bundle expects each of its inputs, in their order."""
+        return tuple(one.key or self.input_key for one in self.inputs) or (self.input_key,)
+
+    @property
     def segments_by_label(self) -> tuple[SegmentAttributes, ...]:
         """The segments in the order of their label values, which is that of segment numbers."""
         return tuple(sorted(self.segments, key=lambda segment: segment.label_id))
@@ -192,8 +216,17 @@ def load_descriptor(path: Path) -> Descriptor:
     if len(documents) != 1:
         message = f"a descriptor is one document, and this file holds {len(documents)}"
         raise ConfigurationInvalid([Problem(path, 1, 1, message)])
+    _leave_conditions_as_written(documents[0].data, load_yaml(path, as_written=True)[0].data)
     try:
         return Descriptor.model_validate(documents[0].data)
     except ValidationError as error:
         found = problems(path, documents[0], error, model=Descriptor)
         raise ConfigurationInvalid(found) from error
+
+
+def _leave_conditions_as_written(data: Any, written: Any) -> None:
+    """Put the words of conditions back, whose meaning depends on the attribute they test."""
+    inputs = data.get("inputs") if isinstance(data, dict) else None
+    for number, one in enumerate(inputs if isinstance(inputs, list) else ()):
+        if isinstance(one, dict) and "when" in one:
+            one["when"] = written["inputs"][number]["when"]

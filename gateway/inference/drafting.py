@@ -11,12 +11,15 @@ from pathlib import Path
 
 from pydicom.sr.coding import Code
 
-from gateway.errors import NotFound
+from gateway.errors import NotFound, Problem
+from gateway.inference.agreement import keys_read, read_config
 from gateway.inference.bundle import Bundle, bundle_digest, read_bundle
+from gateway.inference.series_input import MOST_INPUTS
 from gateway.inference.snomed import CodedName, coded
 
 _TIME_LIMIT_SECONDS = 900
 _GOLDEN_RATIO = 0.618034
+_INPUT_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+-]{0,31}")
 _NOT_ASCII = re.compile(r"[^ -\[\]-~]")
 
 
@@ -47,6 +50,7 @@ def _head(name: str, bundle: Bundle) -> Iterator[str]:
         yield f"modality: [{said.modality}]"
     else:
         yield "modality: [] # the metadata names none that is known; write CT, MR or PT"
+    yield from _inputs(bundle)
     yield "minimum_slices: 3"
     yield f"series_description: {_quoted(f'{title[:59]} (AI)')}"
     yield f"content_label: {_content_label(name)}"
@@ -54,6 +58,37 @@ def _head(name: str, bundle: Bundle) -> Iterator[str]:
     yield "gpu_memory: small # medium: up to 24 GB, large: up to 80 GB"
     yield f"time_limit_seconds: {_TIME_LIMIT_SECONDS}"
     yield ""
+
+
+def _inputs(bundle: Bundle) -> Iterator[str]:
+    """Draft the inputs of a bundle that takes several series; which these are, a person says."""
+    inputs = list(_named_inputs(bundle))
+    if len(inputs) < 2:
+        return
+    yield "# The series of a study that the model takes. Write into each `when` which one it is,"
+    yield '# in the words of routing rules, such as {SeriesDescription: {matches: "(?i)t1.*gd"}}.'
+    yield "# The first one is what rules send to the model, and results lie on its grid."
+    yield "inputs:"
+    for name, key in inputs[:MOST_INPUTS]:
+        yield f"  - name: {name}"
+        yield f"    key: {key}"
+        yield "    when:"
+    yield "inputs_within_seconds: 900"
+    yield "grid: same # resample: bring the others to the first one's grid"
+
+
+def _named_inputs(bundle: Bundle) -> Iterator[tuple[str, str]]:
+    """Yield (name, key) of what its configuration reads, or else of what its metadata names."""
+    said, config = bundle.metadata, read_config(bundle.config_file)
+    read = [] if isinstance(config, Problem) else list(dict.fromkeys(keys_read(config)))
+    is_known = all(_INPUT_NAME.fullmatch(key) for key in read)
+    keys = read if is_known and len(read) > 1 else said.image_keys
+    if len(keys) > 1:
+        yield from ((key, key) for key in keys)
+        return
+    for number, name in enumerate(said.channel_names, start=1):
+        tidy = re.sub(r"[^A-Za-z0-9_.+-]+", "_", name).strip("_.+-")[:32].lower()
+        yield tidy or f"input{number}", said.input_key or "image"
 
 
 def _segments(bundle: Bundle) -> Iterator[str]:

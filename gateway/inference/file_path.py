@@ -1,7 +1,7 @@
 """Images that a bundle reads and writes as files, in a private folder of the main memory."""
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -17,23 +17,25 @@ _SUFFIXES = (".nii", ".nii.gz")
 
 
 class ImageFile:
-    """A folder in which one image at a time lies for the bundle, and where it leaves its output.
+    """A folder in which the inputs lie for the bundle, and where it leaves its output.
 
     Nothing stays in it after an image, whatever happened; the folder itself is removed by who
     made it, even when the bundle's process is killed.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, names: Sequence[str]) -> None:
+        """Use a folder for inputs of these names."""
         self._folder = folder
-        self.input = folder / "image.nii"
+        self.inputs = tuple(folder / name for name in names)
         self._affine_ras: npt.NDArray[np.float64] = np.eye(4)
 
     @contextmanager
-    def holding(self, image: nibabel.Nifti1Image) -> Iterator[None]:
-        """Write the image for the time of the block, and remove every file after it."""
+    def holding(self, images: Sequence[nibabel.Nifti1Image]) -> Iterator[None]:
+        """Write the images, on one grid, for the block's time; remove every file after it."""
         try:
-            nibabel.save(image, self.input)
-            self._affine_ras = image.affine
+            for path, image in zip(self.inputs, images, strict=True):
+                nibabel.save(image, path)
+            self._affine_ras = images[0].affine
             yield
         finally:
             _empty(self._folder)
@@ -46,7 +48,7 @@ class ImageFile:
         found = [
             path
             for path in sorted(self._folder.rglob("*"))
-            if path.name.endswith(_SUFFIXES) and path != self.input and path.is_file()
+            if path.name.endswith(_SUFFIXES) and path not in self.inputs and path.is_file()
         ]
         if len(found) != 1:
             names = ", ".join(path.name for path in found) or "none"

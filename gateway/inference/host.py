@@ -7,6 +7,7 @@ their Python package ``scripts``, and because a bundle may crash, hang, or take 
 
 import logging
 import os
+import select
 import socket
 import sys
 import traceback
@@ -20,12 +21,14 @@ import torch
 
 from gateway.inference.bundle import bundle_digest
 from gateway.inference.child import outlive_signals_but_not_the_parent
+from gateway.inference.heap import return_freed_memory
 from gateway.inference.isolation import be_killed_first, forbid_network
 from gateway.inference.labels import label_map_of, likeliest, probabilities_of
 from gateway.inference.network import LoadedBundle, Output
 from gateway.inference.weights import allow_arrays
 from gateway.inference.wire import ConnectionLost, Message, receive, send
 
+_IDLE_SECONDS = 30.0  # after so long, others may have the memory that the last volume took
 _TRACEBACK_CHARACTERS = 8000
 _OUT_OF_MEMORY = ("out of memory", "can't allocate memory", "Cannot allocate memory")
 
@@ -62,9 +65,12 @@ def serve(connection: socket.socket) -> None:
     except Exception as error:  # noqa: BLE001 - outermost layer: a bundle is foreign code
         send(connection, _failure(error))
         return
-    send(connection, Message(kind="ready", fields={"device": str(hosted.bundle.device)}))
+    fields = {"device": str(hosted.bundle.device), "speed": hosted.bundle.speed.as_json()}
+    send(connection, Message(kind="ready", fields=fields))
     del request
     while True:
+        if not select.select([connection], [], [], _IDLE_SECONDS)[0]:
+            return_freed_memory()
         answer = hosted.answer(receive(connection))
         send(connection, answer)
         if answer.kind == "exhausted":
@@ -91,7 +97,7 @@ class _Hosted:
     def answer(self, request: Message) -> Message:
         """Label a volume, or say why not."""
         try:
-            output = self.bundle.label(request.arrays[0], request.fields["affine_ras"])
+            output = self.bundle.label(request.arrays, request.fields["affine_ras"])
             return self._labelled(output)
         except Exception as error:  # noqa: BLE001 - outermost layer: a bundle is foreign code
             if torch.cuda.is_available():
@@ -103,7 +109,11 @@ class _Hosted:
         if self.labels:
             probabilities = probabilities_of(output.array, self.labels)
             arrays = [likeliest(probabilities, self.labels), probabilities]
-        fields = {"timings_ms": dict(output.timings_ms), "peak_mb": output.peak_mb}
+        fields = {
+            "timings_ms": dict(output.timings_ms),
+            "peak_mb": output.peak_mb,
+            "speed": self.bundle.speed.as_json(),
+        }
         return Message(kind="labelled", fields=fields, arrays=arrays)
 
 

@@ -16,7 +16,8 @@ from gateway.errors import ModelFailed
 from gateway.inference.bundle import Model
 from gateway.inference.child import end_child, how_it_ended, start_child
 from gateway.inference.descriptor import Prediction
-from gateway.inference.host_requirements import ImagePath
+from gateway.inference.heap import keeping_freed_memory
+from gateway.inference.host_requirements import Acceleration, ImagePath
 from gateway.inference.isolation import offline_environment
 from gateway.inference.memory_folder import MemoryFolder
 from gateway.inference.volume import SeriesVolume
@@ -26,6 +27,9 @@ log = structlog.get_logger(__name__)
 
 START_SECONDS = 300.0
 """A host must be ready within this time; importing torch from a cold disk can take a minute."""
+
+COMPILE_SECONDS = 1800.0
+"""The same, of a host whose network is compiled."""
 
 
 class HostEnded(Exception):
@@ -61,7 +65,9 @@ class HostProcess:
                     "gateway.inference.host",
                     theirs,
                     interpreter=interpreter,
-                    environment={**offline_environment(), **(environment or {})},
+                    environment=keeping_freed_memory(
+                        {**offline_environment(), **(environment or {})}
+                    ),
                 )
             except OSError as error:
                 ours.close()
@@ -70,14 +76,17 @@ class HostProcess:
                 raise ModelFailed(message) from error
         return cls(model=model, process=process, connection=ours, folder=folder)
 
-    def load(self, device: str | None) -> None:
+    def load(self, device: str | None, kept: Path | None = None) -> None:
         """Wait until the process has loaded the model's bundle.
 
-        ``device`` ("cpu", "cuda:1") overrides the bundle's own choice. Raises ModelFailed when
-        the bundle cannot be loaded, HostEnded when the process ends or takes too long.
+        ``device`` ("cpu", "cuda:1") overrides the bundle's own choice; ``kept`` is a folder for
+        what is tuned and compiled once. Raises ModelFailed when the bundle cannot be loaded,
+        HostEnded when the process ends or takes too long.
         """
         started = time.perf_counter()
-        answer = self.ask(_load_request(self.model, device, self.folder.path), START_SECONDS)
+        is_plain = self.model.descriptor.host.accelerate is Acceleration.NONE
+        request = _load_request(self.model, device, self.folder.path, kept)
+        answer = self.ask(request, START_SECONDS if is_plain else COMPILE_SECONDS)
         log.info(
             "bundle_host_started",
             model=self.model.name,
@@ -85,6 +94,11 @@ class HostProcess:
             device=answer.fields["device"],
             seconds=round(time.perf_counter() - started, 3),
         )
+        if why_not := answer.fields["speed"]["why_not"]:
+            wanted = str(self.model.descriptor.host.accelerate)
+            log.warning(
+                "acceleration_not_in_force", model=self.model.name, wanted=wanted, reason=why_not
+            )
 
     @property
     def alive(self) -> bool:
@@ -98,7 +112,7 @@ class HostProcess:
         HostEnded when the process ends, hangs or runs out of memory.
         """
         fields = {"affine_ras": volume.geometry.affine_ras.tolist()}
-        request = Message(kind="label", fields=fields, arrays=[volume.array])
+        request = Message(kind="label", fields=fields, arrays=[volume.array, *volume.others])
         return self.ask(request, self.model.descriptor.time_limit_seconds)
 
     def ask(self, request: Message, seconds: float) -> Message:
@@ -149,7 +163,7 @@ def _made_for(model: Model) -> str:
     )
 
 
-def _load_request(model: Model, device: str | None, scratch: Path) -> Message:
+def _load_request(model: Model, device: str | None, scratch: Path, kept: Path | None) -> Message:
     bundle, descriptor = model.bundle, model.descriptor
     gives_labels = descriptor.prediction is Prediction.LABELS
     fields = {
@@ -157,7 +171,7 @@ def _load_request(model: Model, device: str | None, scratch: Path) -> Message:
         "config_file": str(bundle.config_file.resolve()),
         "metadata_file": str(bundle.metadata_file.resolve()),
         "digest": descriptor.bundle_digest,
-        "input_key": descriptor.input_key,
+        "input_keys": list(descriptor.input_keys),
         "output_key": descriptor.output_key,
         "labels": [] if gives_labels else [s.label_id for s in descriptor.segments_by_label],
         "device": device,
@@ -165,5 +179,12 @@ def _load_request(model: Model, device: str | None, scratch: Path) -> Message:
         "by_file": descriptor.host.path is ImagePath.FILE,
         "run_key_wanted": descriptor.host.run_key,
         "extra_inputs": descriptor.host.extra_inputs,
+        "speed": {
+            "accelerate": descriptor.host.accelerate,
+            "amp": descriptor.host.amp,
+            "digest": descriptor.bundle_digest,
+            "folder": str(kept) if kept else None,
+            "memory_mb": descriptor.host.gpu_memory_mb,
+        },
     }
     return Message(kind="load", fields=fields)

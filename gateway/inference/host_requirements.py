@@ -2,9 +2,23 @@
 
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    JsonValue,
+    SerializerFunctionWrapHandler,
+    model_serializer,
+)
+
+SAME_LABELS = 0.9999
+"""The share of voxels whose labels must be the same where numerics may differ."""
+
+_LATER_KEYS = ("accelerate", "amp")
+"""Keys that came after the first models were deployed; a result's UIDs name its descriptor."""
 
 
 class ImagePath(StrEnum):
@@ -20,6 +34,22 @@ class Priority(StrEnum):
     URGENT = "urgent"
     NORMAL = "normal"
     BACKGROUND = "background"
+
+
+class Acceleration(StrEnum):
+    """What runs the network in place of plain PyTorch, where its labels agree."""
+
+    NONE = "none"  #: plain PyTorch
+    COMPILE = "compile"  #: torch.compile, for the shape of the bundle's windows
+    TENSORRT = "tensorrt"  #: TensorRT through monai.networks.trt_compile, on NVIDIA GPUs
+
+
+class Amp(StrEnum):
+    """The numbers of automatic mixed precision, which bundles use on GPUs."""
+
+    BUNDLE = "bundle"  #: as the bundle's evaluator says
+    BFLOAT16 = "bfloat16"
+    FLOAT16 = "float16"
 
 
 def _absolute(path: Path) -> Path:
@@ -53,3 +83,16 @@ class HostRequirements(BaseModel):
     """Memory of a GPU that one series needs at most; it replaces what the gateway predicts."""
     priority: Priority = Priority.NORMAL
     """Turn among the series that wait."""
+    accelerate: Acceleration = Acceleration.NONE
+    """What runs the network; where its labels differ, or it does not work, PyTorch does."""
+    amp: Amp = Amp.BUNDLE
+    """Another number type than the bundle's; only for bundles whose evaluator has ``amp`` on."""
+
+    @model_serializer(mode="wrap")
+    def _as_before(self, serialized: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Leave out later keys where they change nothing, so that digests stay as they were."""
+        content: dict[str, Any] = serialized(self)
+        for name in _LATER_KEYS:
+            if getattr(self, name) == type(self).model_fields[name].get_default():
+                content.pop(name)
+        return content

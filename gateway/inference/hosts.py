@@ -3,7 +3,8 @@
 import threading
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
@@ -24,6 +25,9 @@ from gateway.inference.wire import Message
 
 log = structlog.get_logger(__name__)
 
+KEPT_FOLDER = "model_cache"
+"""Folder under a node's data folder for what is tuned and compiled once."""
+
 _NO_GPU = {"CUDA_VISIBLE_DEVICES": ""}
 _ATTEMPTS = 2
 
@@ -36,13 +40,15 @@ class Inference:
     stages of the bundle, and transfer: the arrays' way there and back, and the count of labels.
     ``voxels`` counts the voxels of every label that the descriptor names, 0 for none.
     ``probabilities``, of a model whose descriptor says that it gives them, is (segments in the
-    order of their labels, slices, rows, columns) in uint8, 255 for certain.
+    order of their labels, slices, rows, columns) in uint8, 255 for certain. ``speed`` is what the
+    bundle runs with, by the names of `gateway.inference.speed.SpeedInForce`.
     """
 
     label_map: npt.NDArray[Any]
     voxels: Mapping[int, int]
     timings_ms: Mapping[str, float]
     probabilities: npt.NDArray[np.uint8] | None = None
+    speed: Mapping[str, Any] = field(default_factory=dict)
 
 
 class BundleHosts:
@@ -51,11 +57,21 @@ class BundleHosts:
     Safe to use from several threads: each host takes one volume at a time; hosts of different
     models work side by side, on a GPU where its memory lets them. ``device`` ("cpu", "cuda:1")
     overrides the bundles' own choice, and then nothing is budgeted. ``gpus`` are those of this
-    machine where they are not given.
+    machine where they are not given. ``kept`` is a folder, made where it is missing, for what is
+    tuned and compiled once; without it, that is done at each start.
     """
 
-    def __init__(self, *, device: str | None = None, gpus: Sequence[Gpu] | None = None) -> None:
+    def __init__(
+        self,
+        *,
+        device: str | None = None,
+        gpus: Sequence[Gpu] | None = None,
+        kept: Path | None = None,
+    ) -> None:
         self._device = device
+        self._kept = kept
+        if kept is not None:
+            kept.mkdir(parents=True, exist_ok=True, mode=0o700)
         self._guard = threading.Lock()
         self._slots: dict[tuple[str, bool], _Slot] = {}
         self._times_closed = 0
@@ -161,6 +177,7 @@ class BundleHosts:
             len(model.descriptor.segments) + 1,
             model.bundle.weights_bytes,
             model.descriptor.gpu_memory,
+            inputs=1 + len(volume.others),
             limit_mb=wishes.gpu_memory_mb,
             highest_seen=line.highest_seen(model.name),
         )
@@ -180,7 +197,7 @@ class BundleHosts:
         is_on_cpu = line is self._cpu_line
         environment = _NO_GPU if is_on_cpu and self._gpu_lines else line.environment
         slot = self._slot(model.name, is_on_cpu)
-        host = slot.host_for(model, self._device, environment)
+        host = slot.host_for(model, self._device, environment, self._kept)
         if self._times_closed != times_closed:  # while it started
             slot.close()
             raise HostEnded("was closed")
@@ -202,7 +219,11 @@ class _Slot:
         self.host: HostProcess | None = None
 
     def host_for(
-        self, model: Model, device: str | None, environment: Mapping[str, str]
+        self,
+        model: Model,
+        device: str | None,
+        environment: Mapping[str, str],
+        kept: Path | None,
     ) -> HostProcess:
         if self.host is not None and (self.host.model != model or not self.host.alive):
             self.close()
@@ -211,7 +232,7 @@ class _Slot:
         # Known before it is loaded, so that `close` also ends one that still loads.
         host = self.host = HostProcess.start(model, environment)
         try:
-            host.load(device)
+            host.load(device, kept)
         except BaseException:
             self.host = None
             raise
@@ -256,6 +277,7 @@ def _inference(model: Model, volume: SeriesVolume, answer: Message) -> Inference
         voxels={label: counts.get(label, 0) for label in sorted(named)},
         timings_ms=answer.fields["timings_ms"],
         probabilities=None if gives_labels else answer.arrays[1],
+        speed=answer.fields["speed"],
     )
 
 

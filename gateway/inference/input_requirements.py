@@ -3,10 +3,13 @@
 from enum import StrEnum
 from typing import Annotated
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
 
 from gateway.dicom.frames import SplitAttribute
 from gateway.dicom.geometry import POSITION_TOLERANCE
+from gateway.dicom.hounsfield import HOUNSFIELD
+
+RescaleType = Annotated[str, StringConstraints(pattern=r"^[A-Z0-9_]{1,16}$")]
 
 
 def _distinct(attributes: tuple[SplitAttribute, ...]) -> tuple[SplitAttribute, ...]:
@@ -35,6 +38,13 @@ class Suv(StrEnum):
     BODY_WEIGHT = "bodyweight"  #: g/ml: activity x body weight / injected dose at scan start
 
 
+class MissingRescale(StrEnum):
+    """What becomes of CT images that do not say how stored values become Hounsfield units."""
+
+    REFUSE = "refuse"  #: the series is refused
+    STORED = "stored"  #: their values are taken as they are stored
+
+
 class InputRequirements(BaseModel):
     """How a series becomes the volume that the model takes; by default nothing is guessed."""
 
@@ -51,5 +61,9 @@ class InputRequirements(BaseModel):
     """Whether a tilted gantry refuses a series; a model rarely saw such a one."""
     spacing_tolerance: Annotated[float, Field(gt=0, le=0.2, strict=True)] = POSITION_TOLERANCE
     """How far a slice may lie from its place in the grid, as a part of the slice spacing."""
+    missing_rescale: MissingRescale = MissingRescale.REFUSE
+    """Whether CT without Rescale Slope and Intercept refuses a series; others are as stored."""
+    rescale_types: Annotated[tuple[RescaleType, ...], Field(min_length=1)] = (HOUNSFIELD,)
+    """Values of Rescale Type that CT may have; one that names none is in Hounsfield units."""
     suv: Suv | None = None
     """The uptake value that PET images are turned into; none leaves their own unit."""

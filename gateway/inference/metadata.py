@@ -31,6 +31,10 @@ class Metadata:
     """Modality in DICOM's terms, where the first input names one."""
     input_key: str | None
     """Key of the first input that is an image."""
+    image_keys: tuple[str, ...]
+    """Keys of all inputs that are images."""
+    channel_names: tuple[str, ...]
+    """Names of the channels of the first input, where it has several."""
     output_key: str | None
     """Key of the first output."""
     monai_version: str
@@ -60,12 +64,15 @@ def read_metadata(path: Path) -> Metadata:
     inputs, outputs = _mapping(data_format.get("inputs")), _mapping(data_format.get("outputs"))
     after = _mapping(content.get("post_processed_outputs"))
     images = [key for key, form in inputs.items() if _mapping(form).get("type") == "image"]
+    first = _mapping(inputs.get(images[0]) if images else None)
     return Metadata(
         version=str(content["version"]),
         title=str(content.get("name") or ""),
         task=str(content.get("task") or ""),
-        modality=_modality(_mapping(inputs.get(images[0]) if images else None)),
+        modality=_modality(first),
         input_key=images[0] if images else None,
+        image_keys=tuple(images),
+        channel_names=_channel_names(first),
         output_key=next(iter(outputs), None),
         monai_version=str(content.get("monai_version") or ""),
         label_names=_label_names(after) or _label_names(outputs),
@@ -95,6 +102,15 @@ def _label_names(outputs: Mapping[str, Any]) -> dict[int, str]:
             if found:
                 return found
     return {}
+
+
+def _channel_names(image: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return a name for each channel of an image that has several: its own, or its number."""
+    number = image.get("num_channels")
+    if not isinstance(number, int) or number < 2:
+        return ()
+    names = _label_names({"image": image})
+    return tuple(names.get(channel, str(channel + 1)) for channel in range(number))
 
 
 def _named(definition: Any) -> Iterator[tuple[int, str]]:

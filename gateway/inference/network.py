@@ -29,8 +29,9 @@ from gateway.inference.memory_images import (
     upload_after_loading,
     write_to_memory,
 )
+from gateway.inference.running_argmax import argmax_while_inverting
+from gateway.inference.speed import SpeedInForce, SpeedWanted, make_fast
 
-_NAME = "image.nii"
 _BYTES_PER_MB = 1 << 20
 
 
@@ -89,9 +90,11 @@ class LoadedBundle:
     run_key: str | None
     output_key: str
     clock: _Clock
+    names: Sequence[str]
     images: dict[str, nibabel.Nifti1Image] = field(default_factory=dict)
     savers: Sequence[MemorySaver] = ()
     file: ImageFile | None = None
+    speed: SpeedInForce = field(default_factory=SpeedInForce)
 
     @classmethod
     def load(
@@ -100,27 +103,30 @@ class LoadedBundle:
         root: str,
         config_file: str,
         metadata_file: str,
-        input_key: str,
+        input_keys: Sequence[str],
         output_key: str,
         device: str | None,
         scratch: str,
         by_file: bool = False,
         run_key_wanted: str | None = None,
         extra_inputs: Mapping[str, Any] | None = None,
+        speed: Mapping[str, Any] | None = None,
     ) -> Self:
         """Read the configuration through MONAI's ConfigWorkflow and the weights without pickle.
 
+        ``input_keys`` has the key of each volume; those of one key are its channels.
         ``device`` overrides the bundle's own choice, which takes a GPU when there is one.
         Raises BundleUnsupported, WeightsUnreadable, and whatever the bundle's code raises.
         """
-        file = ImageFile(Path(scratch)) if by_file else None
-        name = str(file.input) if file else _NAME
+        names = ["image.nii", *(f"image-{n}.nii" for n in range(2, len(input_keys) + 1))]
+        file = ImageFile(Path(scratch), names) if by_file else None
+        sources = [str(path) for path in file.inputs] if file else names
         workflow = open_workflow(
             root=Path(root),
             config_file=Path(config_file),
             metadata_file=Path(metadata_file),
             device=device,
-            item={input_key: name, **(extra_inputs or {})},
+            item={**_by_key(input_keys, sources), **(extra_inputs or {})},
             scratch=Path(scratch),
             by_file=by_file,
         )
@@ -130,9 +136,12 @@ class LoadedBundle:
         if file is None:
             read_from_memory(workflow.preprocessing, images)
             savers = write_to_memory(workflow.postprocessing, output_key)
+            argmax_while_inverting(workflow.postprocessing)
             if where.type == "cuda":
                 upload_after_loading(workflow.preprocessing, where)
         load_weights(workflow, Path(root))
+        wanted = SpeedWanted.from_json(speed, Path(scratch)) if speed else SpeedWanted()
+        in_force = make_fast(workflow.evaluator, workflow.postprocessing, where, wanted)
         clock = _Clock(device=where)
         _prepare(workflow.evaluator, clock)
         return cls(
@@ -141,15 +150,17 @@ class LoadedBundle:
             run_key=run_key(workflow, run_key_wanted),
             output_key=output_key,
             clock=clock,
+            names=names,
             images=images,
             savers=savers,
             file=file,
+            speed=in_force,
         )
 
     def label(
-        self, array: npt.NDArray[np.float32], affine_ras: Sequence[Sequence[float]]
+        self, arrays: Sequence[npt.NDArray[np.float32]], affine_ras: Sequence[Sequence[float]]
     ) -> Output:
-        """Run on a volume (slices, rows, columns), whose affine takes (column, row, slice) to RAS.
+        """Run on volumes (slices, rows, columns), whose affine takes (column, row, slice) to RAS.
 
         Raises BundleUnsupported when what comes out does not lie on the same grid, and whatever
         the bundle's code raises.
@@ -157,26 +168,26 @@ class LoadedBundle:
         self.clock.start()
         if self.device.type == "cuda":
             torch.cuda.reset_peak_memory_stats(self.device)
-        image = as_nifti(array, affine_ras)
+        images = [as_nifti(array, affine_ras) for array in arrays]
         try:
-            written = self._by_file(image) if self.file else self._in_memory(image)
+            written = self._by_file(images) if self.file else self._in_memory(images)
         finally:
             self._forget()
         return Output(
-            array=_on_grid(written, array.shape),
+            array=_on_grid(written, arrays[0].shape),
             timings_ms=self.clock.timings_ms(),
             peak_mb=self._peak_mb(),
         )
 
-    def _in_memory(self, image: nibabel.Nifti1Image) -> npt.NDArray[Any]:
-        self.images[_NAME] = image
+    def _in_memory(self, images: Sequence[nibabel.Nifti1Image]) -> npt.NDArray[Any]:
+        self.images.update(zip(self.names, images, strict=True))
         self._run()
         kept = [saver.array for saver in self.savers if saver.array is not None]
         return kept[-1] if kept else self._left_by_evaluator()
 
-    def _by_file(self, image: nibabel.Nifti1Image) -> npt.NDArray[Any]:
+    def _by_file(self, images: Sequence[nibabel.Nifti1Image]) -> npt.NDArray[Any]:
         assert self.file is not None  # noqa: S101 - only called with a file
-        with self.file.holding(image):
+        with self.file.holding(images):
             self._run()
             return self.file.written()
 
@@ -218,6 +229,14 @@ class LoadedBundle:
         if self.device.type != "cuda":
             return 0
         return -(-torch.cuda.max_memory_reserved(self.device) // _BYTES_PER_MB)
+
+
+def _by_key(keys: Sequence[str], sources: Sequence[str]) -> dict[str, str | list[str]]:
+    """Return the source of each key, or a list of them where several have it."""
+    found: dict[str, list[str]] = {}
+    for key, source in zip(keys, sources, strict=True):
+        found.setdefault(key, []).append(source)
+    return {key: one if len(one) > 1 else one[0] for key, one in found.items()}
 
 
 def _prepare(evaluator: Any, clock: _Clock) -> None:

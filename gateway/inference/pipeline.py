@@ -1,10 +1,11 @@
 """From the files of a series to its result objects: read, label, measure, write."""
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
 import numpy.typing as npt
@@ -18,6 +19,7 @@ from gateway.inference.descriptor import NothingFound, Output
 from gateway.inference.forms import Form, forms_for, report_form
 from gateway.inference.fractional import fractional_segmentation
 from gateway.inference.hosts import BundleHosts
+from gateway.inference.input_volumes import read_inputs, require_modality
 from gateway.inference.labelmap import label_map_segmentation
 from gateway.inference.measurement import SegmentMeasure, measure
 from gateway.inference.report import report
@@ -63,20 +65,22 @@ def segment_series(
     nodes: Sequence[ResultSettings] = (),
     decoders: Decoders | None = None,
     asked_at: float | None = None,
+    others: Mapping[str, Sequence[Path]] = MappingProxyType({}),
 ) -> SegmentationResult:
     """Segment one series of Part 10 files by a model, and write what these nodes take.
 
     Without any node, every output of the model's descriptor is written in its first form; without
     ``decoders``, this process decodes the pixels itself. ``asked_at`` (Unix time) is since when
-    the series waits for its turn; now where it is not given.
+    the series waits for its turn; now where it is not given. For a model of several inputs,
+    ``paths`` are those of its first one, and ``others`` those of each further one by its name.
 
     Raises GeometryRefused, InputRefused or DataSetUnreadable for a series that the model does
     not take, ModelFailed when the bundle fails, BundleHostLost when its process ends.
     """
     nodes = nodes or (_EVERY_OUTPUT,)
     results = [
-        _segment(read_volume(plan, decoders), model, hosts, identity, nodes, asked_at)
-        for plan in plan_volumes(paths, model.descriptor.input)
+        _segment(volume, model, hosts, identity, nodes, asked_at)
+        for volume in _volumes(paths, others, model, decoders)
     ]
     if len(results) == 1:
         return results[0]
@@ -90,15 +94,24 @@ def segment_series(
     )
 
 
+def _volumes(
+    paths: Sequence[Path],
+    others: Mapping[str, Sequence[Path]],
+    model: Model,
+    decoders: Decoders | None,
+) -> Iterator[SeriesVolume]:
+    """Read what the model takes, a volume at a time."""
+    if model.descriptor.inputs:
+        first = model.descriptor.inputs[0].name
+        yield read_inputs({first: paths, **others}, model, decoders)
+        return
+    for plan in plan_volumes(paths, model.descriptor.input):
+        yield read_volume(plan, decoders)
+
+
 def require_input(volume: SeriesVolume, model: Model) -> None:
     """Raise InputRefused unless the series is of the modality and size that the model takes."""
-    modality = str(volume.sources[0].get("Modality", ""))
-    allowed = model.descriptor.modality
-    if modality not in allowed:
-        raise InputRefused(
-            f"the series is {modality or 'of no modality'}, "
-            f"and model {model.name} takes {' or '.join(allowed)}"
-        )
+    require_modality(volume.sources[0], model)
     slices, fewest = len(volume.sources), model.descriptor.minimum_slices
     if slices < fewest:
         raise InputRefused(

@@ -8,7 +8,7 @@ import numpy as np
 
 from gateway.errors import BundleHostLost, ModelFailed, Problem
 from gateway.inference.bundle import Model
-from gateway.inference.host_requirements import ImagePath
+from gateway.inference.host_requirements import SAME_LABELS, Acceleration, Amp, ImagePath
 from gateway.inference.hosts import BundleHosts, Inference
 from gateway.inference.volume import SeriesVolume
 
@@ -17,10 +17,15 @@ _USE_FILES = "write `host: {path: file}` into its descriptor"
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class DryRun:
-    """What a model made of a volume, and what is wrong with it; nothing, when it is sound."""
+    """What a model made of a volume, and what is wrong with it; nothing, when it is sound.
+
+    ``agreement`` is the share of voxels that have the same label without what the descriptor
+    asks of speed, None where it asks for nothing.
+    """
 
     inference: Inference | None
     problems: tuple[str, ...]
+    agreement: float | None = None
 
 
 def dry_run(model: Model, hosts: BundleHosts, volume: SeriesVolume) -> DryRun:
@@ -43,24 +48,57 @@ def dry_run(model: Model, hosts: BundleHosts, volume: SeriesVolume) -> DryRun:
         )
     elif model.descriptor.host.path is ImagePath.MEMORY:
         found.extend(_other_way(model, hosts, volume, first))
-    return DryRun(inference=first, problems=tuple(found))
+    agreement = None if model == plain(model) else _agreement(model, hosts, volume, first)
+    if agreement is not None and agreement < SAME_LABELS:
+        asked = model.descriptor.host
+        found.append(
+            f"with `host: {{accelerate: {asked.accelerate}, amp: {asked.amp}}}` only "
+            f"{agreement:.3%} of voxels have the label that they have without"
+        )
+    return DryRun(inference=first, problems=tuple(found), agreement=agreement)
 
 
-def loading_problems(
-    models: Sequence[Model], models_dir: Path, hosts: BundleHosts
-) -> Iterator[Problem]:
-    """Load each model in its process, and yield why one does not load; takes seconds for each."""
-    for model in models:
-        try:
-            hosts.start(model)
-        except (ModelFailed, BundleHostLost) as error:
-            yield Problem(models_dir / f"{model.name}.yaml", 1, 1, str(error))
+def loading_problems(models: Sequence[Model], models_dir: Path) -> tuple[Problem, ...]:
+    """Load each model in a process of its own on the CPU; takes seconds for each.
+
+    Returns why models do not load, at their descriptors.
+    """
+    if not models:
+        return ()
+    with BundleHosts(device="cpu") as hosts:
+        found = ((model, not_loaded(model, hosts)) for model in models)
+        return tuple(
+            Problem(models_dir / f"{model.name}.yaml", 1, 1, why) for model, why in found if why
+        )
+
+
+def not_loaded(model: Model, hosts: BundleHosts) -> str:
+    """Load a model in its process, and return why it does not load, or nothing where it does."""
+    try:
+        hosts.start(model)
+    except (ModelFailed, BundleHostLost) as error:
+        return str(error)
+    return ""
 
 
 def by_files(model: Model) -> Model:
     """Return the model as it would be with ``host: {path: file}`` in its descriptor."""
     host = model.descriptor.host.model_copy(update={"path": ImagePath.FILE})
     return replace(model, descriptor=model.descriptor.model_copy(update={"host": host}))
+
+
+def plain(model: Model) -> Model:
+    """Return the model as it would be without acceleration, in the bundle's own precision."""
+    update = {"accelerate": Acceleration.NONE, "amp": Amp.BUNDLE}
+    host = model.descriptor.host.model_copy(update=update)
+    return replace(model, descriptor=model.descriptor.model_copy(update={"host": host}))
+
+
+def _agreement(
+    model: Model, hosts: BundleHosts, volume: SeriesVolume, fast: Inference
+) -> float | None:
+    without = hosts.segment(plain(model), volume)
+    return 1 - _differing(fast, without) / fast.label_map.size
 
 
 def _why(error: Exception, model: Model, hosts: BundleHosts, volume: SeriesVolume) -> Iterator[str]:

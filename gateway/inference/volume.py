@@ -32,6 +32,8 @@ class SeriesVolume:
     in the order of the slices; of a multi-frame object, each slice has the same data set and
     its own number, from 1, in ``frame_numbers``, which is None for an instance of one image.
     ``part`` names the part of a series that was split, and ``dropped`` what was left out.
+    ``others``, of a model that takes several series, are the arrays of its further inputs on the
+    same grid.
 
     Where a tilted gantry was allowed, ``shear`` moved the slices to an upright grid, and what
     is found there comes back to the slices by `on_sources`.
@@ -45,6 +47,7 @@ class SeriesVolume:
     part: str = ""
     dropped: tuple[Dropped, ...] = ()
     shear: Shear | None = None
+    others: tuple[FloatVolume, ...] = ()
 
     @property
     def source_geometry(self) -> VolumeGeometry:
@@ -69,6 +72,11 @@ def read_series_volume(
     is no image, for several series, for a series that is split to several volumes, and for
     pixels that no decoder reads, and DataSetUnreadable for a file that is no DICOM.
     """
+    return read_volume(only_plan(paths, requirements))
+
+
+def only_plan(paths: Sequence[Path], requirements: InputRequirements | None = None) -> VolumePlan:
+    """Find the one volume in the files of a series; raises as `plan_volumes`, and for several."""
     plans = plan_volumes(paths, requirements)
     if len(plans) > 1:
         raise InputRefused(
@@ -77,7 +85,7 @@ def read_series_volume(
             reason=InputReason.SEVERAL_VOLUMES,
             instances=[plan.frames[0].sop_instance_uid for plan in plans],
         )
-    return read_volume(plans[0])
+    return plans[0]
 
 
 def read_volume(plan: VolumePlan, decoders: Decoders | None = None) -> SeriesVolume:

@@ -9,12 +9,19 @@ from pathlib import Path
 
 from gateway.dicom.frames import SplitAttribute
 from gateway.dicom.geometry import VolumeGeometry, grid_groups, volume_geometry
+from gateway.dicom.hounsfield import require_rescale_types, require_rescaled
 from gateway.dicom.reasons import GeometryReason, named
 from gateway.dicom.strays import Dropped, DroppedAs
 from gateway.dicom.suv import body_weight_factor
 from gateway.dicom.uids import derived_uid
 from gateway.errors import GeometryRefused
-from gateway.inference.input_requirements import GantryTilt, InputRequirements, Keep, Suv
+from gateway.inference.input_requirements import (
+    GantryTilt,
+    InputRequirements,
+    Keep,
+    MissingRescale,
+    Suv,
+)
 from gateway.inference.selection import SourceFrame, select_frames
 
 _SAME_PLACE_DECIMALS = 2  # of a millimetre
@@ -45,8 +52,8 @@ def plan_volumes(
     There is one, unless ``requirements`` let the series be split; then each is complete, and
     they come in the order of the attribute that parts them. Raises GeometryRefused for images
     that are no regular grid, InputRefused for what is no image, for colour, for several series,
-    and for PET images without what an uptake value needs, and DataSetUnreadable for a file that
-    is no DICOM.
+    for CT that is not in Hounsfield units, and for PET images without what an uptake value needs,
+    and DataSetUnreadable for a file that is no DICOM.
     """
     started = time.perf_counter()
     wanted = requirements or InputRequirements()
@@ -154,6 +161,7 @@ def _plan(part: _Part, dropped: Sequence[Dropped], wanted: InputRequirements) ->
     except GeometryRefused as error:
         raise _explained(error, part, wanted) from error
     frames = tuple(part.frames[index] for index in geometry.order)
+    _require_ct_values(frames, wanted)
     headers = list({id(frame.header): frame.header for frame in frames}.values())
     return VolumePlan(
         geometry=geometry,
@@ -163,6 +171,13 @@ def _plan(part: _Part, dropped: Sequence[Dropped], wanted: InputRequirements) ->
         suv_factor=body_weight_factor(headers) if wanted.suv is Suv.BODY_WEIGHT else 1.0,
         read_ms=0.0,
     )
+
+
+def _require_ct_values(frames: Sequence[SourceFrame], wanted: InputRequirements) -> None:
+    images = [frame.image for frame in frames if frame.header.get("Modality") == "CT"]
+    if wanted.missing_rescale is MissingRescale.REFUSE:
+        require_rescaled(images)
+    require_rescale_types(images, wanted.rescale_types)
 
 
 def _geometry(frames: Sequence[SourceFrame], wanted: InputRequirements) -> VolumeGeometry:

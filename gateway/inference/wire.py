@@ -21,7 +21,7 @@ import numpy.typing as npt
 
 _LENGTH = struct.Struct("!I")
 _MAX_HEADER_BYTES = 1 << 20
-_MAX_ARRAYS = 4
+_MAX_ARRAYS = 8
 _DTYPES = frozenset({"uint8", "uint16", "int16", "float32", "float64"})
 # Neither side can pull memory away from under the other's mapping.
 _SEALS = fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL

@@ -3,9 +3,9 @@
 import difflib
 import typing
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Self
 
 import pydantic
 from pydantic_core import ErrorDetails
@@ -41,6 +41,19 @@ class PositionedDocument:
                     known = (*known, step)
                     break
         return self.positions.get(known, (1, 1))
+
+    def below(self, location: Location) -> Self:
+        """The part of the document at ``location``, its data and the positions in it."""
+        depth = len(location)
+        inner = {
+            known[depth:]: position
+            for known, position in self.positions.items()
+            if known[:depth] == location
+        }
+        data = self.data
+        for step in location:
+            data = data[step]
+        return replace(self, data=data, positions=inner)
 
     def problem(self, path: Path, location: Location, message: str) -> Problem:
         """A problem at the position of ``location``."""

@@ -131,6 +131,11 @@ class Segment(_Form):
         return "segment"
 
     @property
+    def nodes_key(self) -> str:
+        """The key under which the action names nodes."""
+        return "send_to"
+
+    @property
     def nodes(self) -> tuple[str, ...]:
         """The nodes that get something from this action."""
         return self.send_to
@@ -145,6 +150,11 @@ class Forward(_Form):
     def kind(self) -> str:
         """The action's key in a rule file."""
         return "forward"
+
+    @property
+    def nodes_key(self) -> str:
+        """The key under which the action names nodes."""
+        return "to"
 
     @property
     def nodes(self) -> tuple[str, ...]:

@@ -1,7 +1,7 @@
 """The rules of one folder as a whole: read, checked, and asked about series."""
 
 import hashlib
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -21,9 +21,12 @@ from gateway.positions import (
 from gateway.rules.conditions import CompiledCondition, GroupCondition, Reason, compile_condition
 from gateway.rules.decision import Decision, PlannedAction, RuleOutcome
 from gateway.rules.facts import Columns, SeriesFacts
-from gateway.rules.model import PLANNED_KEYS, Rule, Segment
+from gateway.rules.model import PLANNED_KEYS, Action, Rule, Segment
 
 SUFFIXES: Final = frozenset({".yaml", ".yml"})
+
+Objections = Callable[[Action], Iterable[tuple[Location, str]]]
+"""What speaks against an action: the key or item of it that is at fault, and a sentence."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -71,10 +74,14 @@ class RuleSet:
     files: tuple[Path, ...]
 
     @property
+    def enabled(self) -> tuple[CompiledRule, ...]:
+        """The rules that take series."""
+        return tuple(one for one in self.rules if one.rule.enabled)
+
+    @property
     def keywords(self) -> frozenset[int]:
         """Tags that enabled rules look at; nothing else need be read from instances."""
-        enabled = (one for one in self.rules if one.rule.enabled)
-        return frozenset(tag for one in enabled for tag in one.condition.tags_read)
+        return frozenset(tag for one in self.enabled for tag in one.condition.tags_read)
 
     @property
     def models(self) -> frozenset[str]:
@@ -126,17 +133,22 @@ def rule_files(folder: Path) -> list[Path]:
 
 
 def load_rules(
-    folder: Path, *, nodes: Collection[str] | None = None, models: Collection[str] | None = None
+    folder: Path,
+    *,
+    nodes: Collection[str] | None = None,
+    models: Collection[str] | None = None,
+    objections: Objections = lambda _: (),
 ) -> RuleSet:
     """Read and check all rules of a folder.
 
-    Actions of enabled rules may name only ``nodes`` and ``models``; None takes any name.
+    Actions of enabled rules may name only ``nodes`` and ``models``; None takes any name. What
+    ``objections`` has against such an action is a problem, too.
 
     Raises:
         ConfigurationInvalid: the folder is missing or something in it is wrong; the error
             holds all problems of all files.
     """
-    reader = _Reader(nodes=nodes, models=models)
+    reader = _Reader(nodes=nodes, models=models, objections=objections)
     try:
         files = rule_files(folder)
     except OSError as error:
@@ -169,6 +181,7 @@ class _Reader:
 
     nodes: Collection[str] | None
     models: Collection[str] | None
+    objections: Objections
     rules: list[CompiledRule] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)
     digest: _Digest = field(default_factory=_Digest)
@@ -198,7 +211,7 @@ class _Reader:
             found.append(document.problem(path, location, message))
 
         condition = compile_condition(rule.when, ("when",), report)
-        for location, message in [*self._duplicates(rule), *self._unknown_names(rule)]:
+        for location, message in [*self._duplicates(rule), *self._unfit_actions(rule)]:
             report(location, message)
         line, _ = document.position(("rule",))
         self._places.setdefault(rule.name, document.problem(path, ("rule",), rule.name))
@@ -212,13 +225,14 @@ class _Reader:
         place = f"{first.path}:{first.line}:{first.column}"
         return [(("rule",), f"there is a rule `{rule.name}` already, at {place}; rename one")]
 
-    def _unknown_names(self, rule: Rule) -> Iterator[tuple[Location, str]]:
+    def _unfit_actions(self, rule: Rule) -> Iterator[tuple[Location, str]]:
         for number, action in enumerate(rule.actions if rule.enabled else ()):
             place = ("then", number, action.kind)
             if isinstance(action, Segment):
                 yield from _unknown("model", (action.model,), self.models, (*place, "model"))
-            key = "send_to" if isinstance(action, Segment) else "to"
-            yield from _unknown("node", action.nodes, self.nodes, (*place, key))
+            yield from _unknown("node", action.nodes, self.nodes, (*place, action.nodes_key))
+            for location, message in self.objections(action):
+                yield (*place, *location), message
 
 
 def _unknown(

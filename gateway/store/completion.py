@@ -15,7 +15,7 @@ lists the series, a request that holds the whole study.
 import time
 from collections.abc import Collection, Iterator, Sequence
 
-from sqlalchemy import Connection, Float, RowMapping, bindparam, exists, func, select, update
+from sqlalchemy import Connection, Float, bindparam, exists, func, select, update
 
 from gateway.store.database import Database
 from gateway.store.patience import Habit, Patience, Receiving
@@ -190,11 +190,6 @@ class CompletionIndex:
         habit = Habit(pause_seconds=pause_seconds, whole_series=0 if resumed else number)
         self._habits[calling_ae] = (now, habit)
         return habit
-
-
-def _receiving(row: RowMapping) -> Receiving:
-    flags = {name: bool(row[name]) for name in ("is_open", "was_broken")}
-    return Receiving(**{**row, **flags})
 
 
 def _complete(

@@ -184,6 +184,10 @@ class InstanceIndex:
         last = rows[-1]["id"] if rows else after
         return last, tuple(instance_of(row) for row in rows)
 
+    def current_of_series(self, series_instance_uid: str) -> tuple[Instance, ...]:
+        """Return the contents that stand for a series' instances now, in order of arrival."""
+        return tuple(one for one in self.of_series(series_instance_uid) if one.current)
+
     def has(self, object_key: str) -> bool:
         """Tell whether an instance has this content."""
         with self._database.reading() as connection:

@@ -5,21 +5,22 @@
     queued -> running -> done
                 |  ^  -> refused   the input is not what the action takes
                 v  |  -> dead      given up or cancelled; a person must look
-              waiting              for the next attempt
+              waiting              for the next attempt, or for series of the study
 """
 
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import Connection, RowMapping, Update, func, select, update
+from sqlalchemy import Connection, RowMapping, Update, func, or_, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from gateway.errors import NotFound
 from gateway.store.database import Database
-from gateway.store.schema import jobs
+from gateway.store.origin import RESULT
+from gateway.store.schema import jobs, series
 from gateway.store.stage_times import add_stage_times
 
 
@@ -31,7 +32,8 @@ class JobState(StrEnum):
     RUNNING = "running"
     """Being carried out."""
     WAITING = "waiting"
-    """An attempt failed for a passing reason; the next one is due later."""
+    """An attempt failed for a passing reason, or found too few series of the study; the next one
+    is due later."""
     DONE = "done"
     """Carried out and confirmed."""
     REFUSED = "refused"
@@ -42,6 +44,15 @@ class JobState(StrEnum):
 
 OPEN_STATES = (JobState.QUEUED, JobState.RUNNING, JobState.WAITING)
 ENDED_BADLY = (JobState.REFUSED, JobState.DEAD)
+_ANEW = {"generation": jobs.c.generation + 1, "attempts": 0, "error": ""}
+_MINE = series.alias("mine")
+_STUDY_REVISIONS = (
+    select(func.sum(series.c.revision))
+    .join(_MINE, _MINE.c.study_instance_uid == series.c.study_instance_uid)
+    .where(_MINE.c.series_instance_uid == jobs.c.series_instance_uid, series.c.source != RESULT)
+    .scalar_subquery()
+)
+"""Grows whenever a series of a job's study is complete, whichever clock says when that was."""
 
 
 class JobAction(StrEnum):
@@ -75,13 +86,17 @@ class Job:
     state: JobState = JobState.QUEUED
     attempts: int = 0
     generation: int = 0
-    """How often a person started it again."""
+    """How often it was started again, by a person or because what it waited for came."""
     error: str = ""
     results: tuple[str, ...] = ()
     """SOP Instance UIDs that the job made, or that its node confirmed."""
     segments: tuple[dict[str, Any], ...] = ()
     """``{label, voxels, ml}`` of each segment that a model found."""
     timings_ms: dict[str, float] | None = None
+    inputs: Mapping[str, str] = field(default_factory=dict)
+    """Series Instance UIDs by the names of a model's inputs, where it takes several series."""
+    waits_until: float | None = None
+    """Until when it waits for series of its study, where it does."""
     created_at: float = 0
     queued_at: float = 0
     """When it was queued, by its rule or again by a person."""
@@ -126,7 +141,12 @@ class JobIndex:
 
     def started(self, job_id: str) -> Job | None:
         """Note a new attempt and return the job, or nothing where it has ended already."""
-        values = {"state": JobState.RUNNING, "attempts": jobs.c.attempts + 1}
+        values = {
+            "state": JobState.RUNNING,
+            "attempts": jobs.c.attempts + 1,
+            "waits_until": None,
+            "waits_beyond": None,
+        }
         return self.get(job_id) if self._move(job_id, OPEN_STATES, values) else None
 
     def ended(
@@ -155,10 +175,8 @@ class JobIndex:
         """Queue an ended job again; return whether there was one to queue."""
         values = {
             "state": JobState.QUEUED,
-            "generation": jobs.c.generation + 1,
             "queued_at": time.time(),
-            "attempts": 0,
-            "error": "",
+            **_ANEW,
         }
         return self._move(job_id, ENDED_BADLY, values)
 
@@ -167,8 +185,24 @@ class JobIndex:
         values = {"state": JobState.DEAD, "error": "cancelled by an operator"}
         return self._move(job_id, OPEN_STATES, values)
 
+    def took(self, job_id: str, inputs: Mapping[str, str]) -> None:
+        """Note which series an open job takes as its inputs."""
+        self._move(job_id, OPEN_STATES, {"inputs": dict(inputs)})
+
+    def awaken(self) -> None:
+        """Queue again the jobs whose studies have what they waited for, or whose time is over."""
+        due = [
+            jobs.c.state == JobState.WAITING,
+            or_(jobs.c.waits_until <= time.time(), jobs.c.waits_beyond < _STUDY_REVISIONS),
+        ]
+        with self._database.reading() as connection:
+            ids = connection.execute(select(jobs.c.id).where(*due)).scalars().all()
+        values = {"state": JobState.QUEUED, **_ANEW}
+        for job_id in ids:
+            self._move(job_id, (JobState.WAITING,), values)
+
     def retried(self) -> tuple[Job, ...]:
-        """Return the jobs that a person queued again and nobody has started."""
+        """Return the jobs that were queued again and nobody has started."""
         statement = select(jobs).where(jobs.c.state == JobState.QUEUED, jobs.c.generation > 0)
         with self._database.reading() as connection:
             return tuple(_job(row) for row in connection.execute(statement).mappings())
@@ -230,6 +264,7 @@ def add_jobs(connection: Connection, new: Sequence[Job]) -> None:
                 results=[],
                 segments=[],
                 timings_ms={},
+                inputs={},
                 created_at=now,
                 queued_at=now,
                 updated_at=now,
@@ -256,6 +291,8 @@ def _job(row: RowMapping) -> Job:
         results=tuple(row["results"]),
         segments=tuple(row["segments"]),
         timings_ms=row["timings_ms"],
+        inputs=row["inputs"] or {},
+        waits_until=row["waits_until"],
         created_at=row["created_at"],
         queued_at=row["queued_at"],
         updated_at=row["updated_at"],

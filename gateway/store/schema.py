@@ -163,6 +163,9 @@ jobs = Table(
     Column("created_at", Float, nullable=False),
     Column("queued_at", Float, nullable=False),
     Column("updated_at", Float, nullable=False),
+    Column("inputs", JSON),
+    Column("waits_until", Float),
+    Column("waits_beyond", Integer),
 )
 
 counters = Table(

@@ -26,6 +26,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from gateway.errors import NotFound
 from gateway.store.database import Database
 from gateway.store.jobs import ENDED_BADLY, OPEN_STATES
+from gateway.store.origin import RESULT
 from gateway.store.schema import decisions, instances, jobs, series
 
 
@@ -89,6 +90,16 @@ class SeriesIndex:
         if row is None:
             raise NotFound(f"no series {series_instance_uid} is known to this node")
         return _series(row)
+
+    def of_study(self, study_instance_uid: str) -> tuple[Series, ...]:
+        """Return the series of a study that others sent, the oldest first."""
+        statement = (
+            _described()
+            .where(series.c.study_instance_uid == study_instance_uid, series.c.source != RESULT)
+            .order_by(series.c.first_activity_at, series.c.series_instance_uid)
+        )
+        with self._database.reading() as connection:
+            return tuple(_series(row) for row in connection.execute(statement).mappings())
 
     def unrouted(self) -> tuple[tuple[str, int], ...]:
         """Return (Series Instance UID, revision) of complete series that no rule saw yet."""

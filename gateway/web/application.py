@@ -8,6 +8,7 @@ from aiohttp import web
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 
 from gateway.dicomweb.store_service import StoreService
+from gateway.errors import StoreUnavailable
 from gateway.settings import Settings
 from gateway.store import NodeStore
 from gateway.web.metrics import NodeCollector
@@ -62,7 +63,10 @@ def _ready(store: NodeStore) -> Handler:
 
 def _metrics(registry: CollectorRegistry) -> Handler:
     async def metrics(_: web.Request) -> web.Response:
-        page = await asyncio.to_thread(generate_latest, registry)
+        try:
+            page = await asyncio.to_thread(generate_latest, registry)
+        except StoreUnavailable as error:
+            return web.Response(status=503, text=f"{error}\n")
         return web.Response(body=page, headers={"Content-Type": CONTENT_TYPE_LATEST})
 
     return metrics

@@ -17,3 +17,8 @@ class Attempt:
     """SOP Instance UIDs made here, or confirmed by the node."""
     segments: tuple[dict[str, Any], ...] = ()
     timings_ms: Mapping[str, float] = field(default_factory=dict)
+    waits_until: float | None = None
+    """Until when a job waits for series of its study, in seconds since 1970; none where it waits
+    for its next attempt, or not at all."""
+    waits_beyond: int | None = None
+    """How many revisions of series its study had; one more may be what it waits for."""

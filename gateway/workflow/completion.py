@@ -13,7 +13,7 @@ _NO_NODES: Mapping[str, Node] = MappingProxyType({})
 
 
 class CompletionWatch:
-    """Looks for series that became complete, and for jobs that a person queued again.
+    """Looks for series that became complete, and for jobs that were queued again.
 
     What it knows is in the index: what it finds after a crash is what it would have found
     before, and starting a workflow twice under one id starts it once. Of ``nodes``, those whose
@@ -51,6 +51,7 @@ class CompletionWatch:
             self._completion.complete(receiving, self._patience, waits)
         for series_instance_uid, revision in self._store.series.unrouted():
             self._route(series_instance_uid, revision)
+        self._store.jobs.awaken()
         for job in self._store.jobs.retried():
             self._retry(job)
 

@@ -2,6 +2,8 @@
 
 from collections.abc import Mapping, Sequence
 
+from pydicom.uid import Comprehensive3DSRStorage
+
 from gateway.dimse.user import Outgoing, SendOutcome, SendResult, send
 from gateway.errors import NotFound, PeerRefused
 from gateway.inference import taken_by
@@ -24,7 +26,8 @@ class Deliverer:
     def attempt(self, job: Job) -> Attempt:
         """Send what the job's node has not confirmed yet.
 
-        Results go to it in the forms that it takes; where a model made nothing, none are sent.
+        Results go to it in the forms that it takes. None are sent where a model found nothing and
+        made nothing, or only reports that say so to a node that takes none.
 
         Raises:
             PeerUnavailable: the node does not answer.
@@ -35,14 +38,15 @@ class Deliverer:
         if job.action is JobAction.DELIVER and not self._made(job):
             return Attempt(state=JobState.DONE)
         wanted = self._wanted(job)
+        if not wanted:
+            return Attempt(state=JobState.DONE)
         missing = [one for one in wanted if one.sop_instance_uid not in job.results]
         sent = self._send(job.node or "", missing)
         return summary(job.results, sent, total=len(wanted))
 
     def _wanted(self, job: Job) -> tuple[Instance, ...]:
         if job.action is JobAction.FORWARD:
-            instances = self._store.instances.of_series(job.series_instance_uid)
-            kept = tuple(instance for instance in instances if instance.current)
+            kept = self._store.instances.current_of_series(job.series_instance_uid)
         else:
             results = (self._store.instances.current(uid) for uid in self._made(job))
             kept = tuple(instance for instance in results if instance is not None)
@@ -58,7 +62,7 @@ class Deliverer:
         every = [results_of(node) for node in self._nodes.values()]
         made = [made_object(instance) for instance in instances]
         taken = frozenset(taken_by(made, results_of(self._nodes.get(node_name)), every))
-        if not taken:
+        if not taken and any(one.sop_class_uid != Comprehensive3DSRStorage for one in made):
             raise PeerRefused(
                 f"node {node_name!r} takes none of the {len(made)} objects that were made; its "
                 "`results` and the `outputs` of the model's descriptor have nothing in common"

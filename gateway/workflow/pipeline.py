@@ -109,7 +109,7 @@ class Pipeline(DBOSConfiguredInstance):
             DBOS.enqueue_workflow(ROUTING_QUEUE, self.route, series_instance_uid, revision)
 
     def start_again(self, job: Job) -> None:
-        """Carry out a job that a person queued again."""
+        """Carry out a job that was queued again."""
         self._start_job(self._description(job))
 
     @DBOS.workflow(name="route", max_recovery_attempts=None)
@@ -179,11 +179,13 @@ class Pipeline(DBOSConfiguredInstance):
             results=list(attempt.results),
             segments=list(attempt.segments),
             timings_ms=dict(attempt.timings_ms),
+            waits_until=attempt.waits_until,
+            waits_beyond=attempt.waits_beyond,
         )
         log = _log.info if attempt.state is JobState.DONE else _log.warning
         log(f"job_{attempt.state}", **_context(job), error=attempt.error)
-        if attempt.state is not JobState.WAITING:
-            return 0.0
+        if attempt.state is not JobState.WAITING or attempt.waits_until is not None:
+            return 0.0  # the watch starts it again when what it waits for is here
         return self._patience(job).pause_seconds(job.attempts)
 
     def _attempt(self, job: Job) -> Attempt:
@@ -210,7 +212,7 @@ class Pipeline(DBOSConfiguredInstance):
     def _limited(self, job: Job, attempt: Attempt) -> Attempt:
         """Give up what waits for too long."""
         is_over = self._patience(job).gives_up(job.attempts, time.time() - job.queued_at)
-        if attempt.state is JobState.WAITING and is_over:
+        if attempt.state is JobState.WAITING and attempt.waits_until is None and is_over:
             return replace(attempt, state=JobState.DEAD, error=f"given up: {attempt.error}")
         return attempt
 

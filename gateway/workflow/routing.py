@@ -1,35 +1,33 @@
 """What the rules say of a series, written down together with the jobs that follow from it."""
 
 import hashlib
-import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import structlog
-from pydicom import dcmread
-from pydicom.dataset import Dataset
 
-from gateway.rules import Decision, Forward, RuleBook, RuleSet, Segment, SeriesFacts
-from gateway.store import Instance, Job, JobAction, NodeStore, Series
+from gateway.rules import Decision, Forward, RuleSet, Segment
+from gateway.store import Job, JobAction, NodeStore
 from gateway.store.jobs import ENDED_BADLY, add_jobs
 from gateway.store.series import record_decision
+from gateway.workflow.facts import facts_of
 
 _log = structlog.get_logger()
 
 
 class Router:
-    """Asks the rules about complete series."""
+    """Asks the rules in force about complete series."""
 
-    def __init__(self, store: NodeStore, rules: RuleBook) -> None:
+    def __init__(self, store: NodeStore, rules_in_force: Callable[[], RuleSet]) -> None:
         self._store = store
-        self._rules = rules
-        self._lock = threading.Lock()
+        self._rules_in_force = rules_in_force
 
     def route(self, series_instance_uid: str, revision: int) -> tuple[Job, ...]:
         """Decide a revision of a series and enter its jobs; a repetition gives the same jobs."""
-        rules = self._rules_now()
+        rules = self._rules_in_force()
         series = self._store.series.get(series_instance_uid)
         decision = rules.decide(
-            self._facts(series, rules), ran_before=self._ran_before(series_instance_uid, revision)
+            facts_of(self._store, series, rules.keywords),
+            ran_before=self._ran_before(series_instance_uid, revision),
         )
         jobs = jobs_of(decision, series_instance_uid, revision)
         with self._store.database.writing() as connection:
@@ -56,19 +54,15 @@ class Router:
 
         ``modalities`` are those that each model takes. Nothing is decided by that.
         """
-        rules = self._rules_now()
+        rules = self._rules_in_force()
         series = self._store.series.get(series_instance_uid)
         takers = {model for model, taken in modalities.items() if series.modality in taken}
         if not takers & rules.models:
             return False
         return any(
             isinstance(chosen.action, Segment) and chosen.action.model in takers
-            for chosen in rules.decide(self._facts(series, rules)).actions
+            for chosen in rules.decide(facts_of(self._store, series, rules.keywords)).actions
         )
-
-    def _rules_now(self) -> RuleSet:
-        with self._lock:
-            return self._rules.current()
 
     def _ran_before(self, series_instance_uid: str, revision: int) -> frozenset[str]:
         """Return the rules that gave an earlier revision something, or still may.
@@ -87,31 +81,6 @@ class Router:
             for job in self._store.jobs.of_series(series_instance_uid)
             if job.revision == revision and job.parent_id is None
         )
-
-    def _facts(self, series: Series, rules: RuleSet) -> SeriesFacts:
-        instances = [
-            instance
-            for instance in self._store.instances.of_series(series.series_instance_uid)
-            if instance.current
-        ]
-        return SeriesFacts.from_datasets(
-            self._headers(instances, rules),
-            calling_ae=series.calling_ae,
-            called_ae=series.called_ae,
-            source=series.source,
-            transfer_syntaxes=[instance.transfer_syntax_uid for instance in instances],
-        )
-
-    def _headers(self, instances: Sequence[Instance], rules: RuleSet) -> list[Dataset]:
-        """Read only the attributes that rules name, and never pixel data."""
-        return [
-            dcmread(
-                self._store.objects.path(instance.object_key),
-                stop_before_pixels=True,
-                specific_tags=list(rules.keywords),
-            )
-            for instance in instances
-        ]
 
 
 def jobs_of(decision: Decision, series_instance_uid: str, revision: int) -> tuple[Job, ...]:

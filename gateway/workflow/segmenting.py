@@ -1,8 +1,11 @@
 """Running a model on a kept series and keeping what it made."""
 
+import time
 from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 from io import BytesIO
+from itertools import chain
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
@@ -24,6 +27,7 @@ from gateway.settings import Node, ResultSettings
 from gateway.store import Instance, Job, JobAction, JobState, NodeStore, Offer, Origin
 from gateway.version import VERSION
 from gateway.workflow.attempt import Attempt
+from gateway.workflow.study_inputs import JobInputs, StudyInputs
 
 
 class Segmenter:
@@ -52,26 +56,30 @@ class Segmenter:
     def attempt(self, job: Job) -> Attempt:
         """Segment the series and keep what was made of it for the job's nodes.
 
+        A model that takes several series gets them once all are complete; until then the job
+        waits, for as long as the model's descriptor says.
+
         Raises:
             GeometryRefused, InputRefused, DataSetUnreadable: the model does not take the series.
             ModelFailed: the bundle failed on it.
             BundleHostLost: the processes were closed meanwhile; another attempt may succeed.
         """
-        instances = [
-            instance
-            for instance in self._store.instances.of_series(job.series_instance_uid)
-            if instance.current
-        ]
-        if not instances:
+        model = self._model_named(job.model or "")
+        inputs = StudyInputs(self._store).of(job, model)
+        if inputs.missing:
+            return _waiting(job, model, inputs)
+        first, *others = (self._store.instances.current_of_series(uid) for uid in inputs.series)
+        if not first:
             raise InputRefused(f"series {job.series_instance_uid} holds no instance")
         result = segment_series(
-            [self._store.objects.path(instance.object_key) for instance in instances],
-            self._model_named(job.model or ""),
+            self._paths(first),
+            model,
             self._hosts,
-            self._identity(job, instances),
+            self._identity(job, list(chain(first, *others))),
             [results_of(self._nodes.get(name)) for name in job.send_to],
             self._decoders,
-            job.queued_at,
+            asked_at=job.queued_at,
+            others=dict(zip(inputs.other_names, map(self._paths, others), strict=True)),
         )
         return Attempt(
             state=JobState.DONE,
@@ -79,6 +87,9 @@ class Segmenter:
             segments=tuple(measures_json(result.segments)),
             timings_ms={stage: round(ms, 1) for stage, ms in result.timings_ms.items()},
         )
+
+    def _paths(self, instances: Iterable[Instance]) -> list[Path]:
+        return [self._store.objects.path(instance.object_key) for instance in instances]
 
     def _identity(self, job: Job, instances: list[Instance]) -> ResultIdentity:
         """Name the result after its input; date it by the job, so that a repetition is equal."""
@@ -125,6 +136,23 @@ class Segmenter:
             Origin(calling_ae=self._ae_title, called_ae=self._ae_title, source="result"),
         )
         return header.sop_instance_uid
+
+
+def _waiting(job: Job, model: Model, inputs: JobInputs) -> Attempt:
+    """Let a job wait for its inputs; raises InputRefused where it has waited long enough."""
+    names = ", ".join(inputs.missing)
+    seconds = model.descriptor.inputs_within_seconds
+    if time.time() >= job.queued_at + seconds:
+        raise InputRefused(
+            f"no complete series of the study was {names} within {seconds:g} s; model "
+            f"{model.name} takes {', '.join(one.name for one in model.descriptor.inputs)}"
+        )
+    return Attempt(
+        state=JobState.WAITING,
+        error=f"waits for {names} of the study",
+        waits_until=job.queued_at + seconds,
+        waits_beyond=inputs.study_revisions,
+    )
 
 
 def results_of(node: Node | None) -> ResultSettings:

@@ -3,26 +3,23 @@
 import logging
 import os
 import threading
-from collections.abc import Callable, Collection
+import time
+from collections.abc import Callable
+from pathlib import Path
 
 import structlog
 
 from gateway.dimse.library import configure_pynetdicom
-from gateway.errors import GatewayError
-from gateway.inference import (
-    BundleDigests,
-    BundleHosts,
-    Decoders,
-    Model,
-    list_models,
-    load_model,
-)
-from gateway.rules import RuleBook
+from gateway.errors import Problem
+from gateway.inference import KEPT_FOLDER, BundleHosts, Decoders, Model
+from gateway.inference.verification import not_loaded
 from gateway.settings import DeliverySettings, Settings
 from gateway.store import NodeStore, open_store
 from gateway.store.heartbeat import Identity, Lifetime
+from gateway.store.history import History
 from gateway.workflow.backoff import Backoff
 from gateway.workflow.completion import CompletionWatch
+from gateway.workflow.configuration_book import ConfigurationBook
 from gateway.workflow.delivery import Deliverer
 from gateway.workflow.early_decoding import EarlyDecoding
 from gateway.workflow.engine import launch_engine
@@ -34,6 +31,7 @@ from gateway.workflow.segmenting import Segmenter
 
 _log = structlog.get_logger()
 _LOOK_SECONDS = 0.25
+_LOOK_AT_FILES_SECONDS = 2.0
 _DRAIN_SECONDS = 20
 _SECONDS_PER_DAY = 86_400
 
@@ -42,16 +40,11 @@ def run_worker(settings: Settings, identity: Identity) -> None:
     """Work until SIGTERM; running steps then have 20 s, what remains goes on at next start."""
     configure_pynetdicom()
     store = open_store(settings, identity.name)
-    models_dir, digests = settings.node.models_dir, BundleDigests()
-    models = {model.name: model for model in list_models(models_dir, digests.of)}
-    rules = RuleBook(settings.node.rules_dir, nodes=settings.nodes, models=models)
-
-    def model_named(name: str) -> Model:
-        return load_model(models_dir, name, digests.of)
-
-    router, ended = Router(store, rules), threading.Event()
-    with BundleHosts() as hosts, Decoders() as decoders:
-        pipeline = _pipeline(settings, store, router, model_named, hosts, decoders)
+    book = ConfigurationBook(settings)
+    router, ended = Router(store, book.rules), threading.Event()
+    kept = settings.node.data_dir / KEPT_FOLDER
+    with BundleHosts(kept=kept) as hosts, Decoders() as decoders:
+        pipeline = _pipeline(settings, store, book, router, hosts, decoders)
         # Jobs for a node that was taken out of the settings end with that reason, not never.
         launch_engine(settings, {*settings.nodes, *store.jobs.nodes_of_open_ones()})
         watch = CompletionWatch(
@@ -65,17 +58,20 @@ def run_worker(settings: Settings, identity: Identity) -> None:
             ae_title=settings.node.ae_title,
         )
         reporter = CommitmentReporter(store, settings.nodes, _patience(settings.delivery))
+        history = History(store.database)
         threading.Thread(
-            target=_warm, args=(hosts, decoders, _models_in_use(rules, models)), daemon=True
+            target=_keep_loaded, args=(settings.node.models_dir, book, hosts, decoders), daemon=True
         ).start()
-        early = EarlyDecoding(store, decoders, _segmentable(router, models.values()))
+        early = EarlyDecoding(store, decoders, _segmentable(router, book))
         threading.Thread(target=early.run, args=(ended,), daemon=True).start()
 
         def look() -> None:
             watch.look()
             reporter.look()
+            history.tend()
 
-        Lifetime(store.processes, identity, {"models": sorted(models)}).run(_LOOK_SECONDS, look)
+        models = [model.name for model in book.current().models]
+        Lifetime(store.processes, identity, {"models": models}).run(_LOOK_SECONDS, look)
         ended.set()
         pipeline.stop(_DRAIN_SECONDS)
     store.close()
@@ -87,8 +83,8 @@ def run_worker(settings: Settings, identity: Identity) -> None:
 def _pipeline(
     settings: Settings,
     store: NodeStore,
+    book: ConfigurationBook,
     router: Router,
-    model_named: Callable[[str], Model],
     hosts: BundleHosts,
     decoders: Decoders,
 ) -> Pipeline:
@@ -96,17 +92,10 @@ def _pipeline(
     return Pipeline(
         store=store,
         router=router,
-        segmenter=Segmenter(
-            store,
-            model_named,
-            hosts,
-            ae_title,
-            settings.nodes,
-            decoders,
-        ),
+        segmenter=Segmenter(store, book.model, hosts, ae_title, settings.nodes, decoders),
         deliverer=Deliverer(store, settings.nodes, ae_title),
         patience=_patience(settings.delivery),
-        priority_of=lambda model: priority_of(model, model_named),
+        priority_of=lambda model: priority_of(model, book.model),
     )
 
 
@@ -118,24 +107,28 @@ def _patience(delivery: DeliverySettings) -> Backoff:
     )
 
 
-def _segmentable(router: Router, models: Collection[Model]) -> Callable[[str], bool]:
+def _segmentable(router: Router, book: ConfigurationBook) -> Callable[[str], bool]:
     """Return what tells of a series that arrives whether some model may be to run on it."""
-    modalities = {model.name: model.descriptor.modality for model in models}
-    return lambda series_instance_uid: router.may_segment(series_instance_uid, modalities)
+
+    def may_segment(series_instance_uid: str) -> bool:
+        modalities = {one.name: one.descriptor.modality for one in book.current().models}
+        return router.may_segment(series_instance_uid, modalities)
+
+    return may_segment
 
 
-def _models_in_use(rules: RuleBook, models: dict[str, Model]) -> list[Model]:
-    """Return the models that an enabled rule runs."""
-    named = rules.current().models
-    return [model for name, model in models.items() if name in named]
-
-
-def _warm(hosts: BundleHosts, decoders: Decoders, models: Collection[Model]) -> None:
-    """Load models before the first series needs them; a failure is the job's to report."""
-    if models:
-        decoders.start()
-    for model in models:
-        try:
-            hosts.start(model)
-        except GatewayError as error:
-            _log.error("model_not_loaded", model=model.name, reason=str(error))
+def _keep_loaded(
+    models_dir: Path, book: ConfigurationBook, hosts: BundleHosts, decoders: Decoders
+) -> None:
+    """Load what rules run before a series needs it, and look at the files of both for good."""
+    loaded: tuple[Model, ...] = ()
+    while True:
+        in_use = book.current().models_in_use
+        if in_use and not loaded:
+            decoders.start()
+        for model in in_use:
+            if model not in loaded and (why := not_loaded(model, hosts)):
+                problem = Problem(models_dir / f"{model.name}.yaml", 1, 1, why)
+                _log.error("model_not_loaded", model=model.name, problems=[str(problem)])
+        loaded = in_use
+        time.sleep(_LOOK_AT_FILES_SECONDS)

@@ -1,11 +1,15 @@
 """``gateway init`` and ``gateway check``: from nothing to a valid node, and every mistake told."""
 
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from gateway.cli.serve import prepare
+from gateway.errors import ConfigurationInvalid
 from gateway.inference import bundle_digest
+from gateway.settings import load_settings
 from tests.peers.certificates import Authority
 from tests.unit.cli.conftest import Run
 
@@ -134,7 +138,62 @@ def test_a_rule_for_a_node_that_this_version_cannot_send_to(run: Run, node: Path
     rule.write_text("rule: x\nwhen: {Modality: CT}\nthen:\n  - forward: {to: [vna]}\n")
     said = run("check")
     assert said.status == 1
-    assert "30-vna.yaml:1:1: rule x: this version sends to nodes of kind dimse only" in said.err
+    assert "30-vna.yaml:4:20: this version sends to nodes of kind dimse only" in said.err
+
+
+def for_another_node(node: Path) -> None:
+    edit(node, 'kind = "dimse"', 'kind = "dimse"\nresults = { outputs = ["sc", "rtstruct"] }')
+
+
+def without_a_code(node: Path) -> None:
+    descriptor = node.parent / "models" / "ct_tissue.yaml"
+    edit(descriptor, '      CodeValue: "91720002"\n', "")
+
+
+def with_an_unknown_label(node: Path) -> None:
+    edit(node.parent / "models" / "ct_tissue.yaml", "labelID: 3", "labelID: 4")
+
+
+def with_another_key(node: Path) -> None:
+    edit(node.parent / "models" / "ct_tissue.yaml", "input_key: image", "input_key: scan")
+
+
+def with_another_run_key(node: Path) -> None:
+    descriptor = node.parent / "models" / "ct_tissue.yaml"
+    edit(descriptor, "modality: [CT]", "modality: [CT]\nhost: {run_key: evaluating}")
+
+
+def without_configuration(node: Path) -> None:
+    (node.parent / "models" / "ct_tissue" / "configs" / "inference.json").unlink()
+
+
+@pytest.mark.parametrize(
+    ("change", "problem"),
+    [
+        (
+            for_another_node,
+            "routing_rules/10-ct-tissue.yaml:15:43: node pacs takes sc, rtstruct, and model "
+            "ct_tissue makes seg, so that nothing would be sent; let "
+            "nodes.pacs.results.outputs in the settings and `outputs` in ",
+        ),
+        (without_a_code, "models/ct_tissue.yaml:23:5: the key `CodeValue` is missing"),
+        (with_an_unknown_label, "the bundle's metadata defines no output channel 4"),
+        (with_an_unknown_label, "the bundle gives label 3 (bone), and no segment here says what"),
+        (with_another_key, "models/ct_tissue.yaml:4:1: the bundle reads image and nothing of the"),
+        (with_another_run_key, ": the bundle's configuration has no key 'evaluating'"),
+        (without_configuration, "ct_tissue/configs holds none of inference.json"),
+    ],
+)
+def test_what_would_fail_at_the_first_patient_is_found_by_check_and_at_the_start(
+    run: Run, node: Path, change: Callable[[Path], None], problem: str
+) -> None:
+    change(node)
+    said = run("check", "--no-load")
+    assert said.status == 1
+    assert problem in said.err
+    with pytest.raises(ConfigurationInvalid) as caught:
+        prepare(load_settings(node))
+    assert problem in str(caught.value).replace(f"{node.parent}/", "")
 
 
 def test_what_a_setting_asks_for_in_vain_is_noted(run: Run, node: Path) -> None:

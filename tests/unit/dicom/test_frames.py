@@ -150,17 +150,16 @@ def test_a_rescale_that_is_no_number_is_refused_with_its_reason() -> None:
     assert caught.value.instances == (dataset.SOPInstanceUID,)
 
 
-def test_frames_of_ct_without_a_rescale_have_no_hounsfield_units() -> None:
-    dataset = enhanced(series())
-    del dataset.PerFrameFunctionalGroupsSequence[3].PixelValueTransformationSequence
-    with pytest.raises(InputRefused) as caught:
-        image_frames(dataset)
-    assert caught.value.reason == InputReason.NO_RESCALE
-    assert "frame 4" in caught.value.detail
-    assert caught.value.instances == (dataset.SOPInstanceUID,)
+def test_frames_say_of_which_type_their_rescaled_values_are() -> None:
+    datasets = series()
+    datasets[0].RescaleType = "z_eff"
+    del datasets[1].RescaleType, datasets[2].RescaleSlope
+    datasets[3].RescaleIntercept = None
+    for frames in (of_all(datasets), image_frames(enhanced(datasets))):
+        assert [frame.rescale_type for frame in frames] == ["Z_EFF", "", None, None]
 
 
-def test_frames_of_mr_without_a_rescale_keep_their_stored_values() -> None:
+def test_frames_without_a_rescale_keep_their_stored_values() -> None:
     dataset = enhanced(as_mr(series()))
     for groups in dataset.PerFrameFunctionalGroupsSequence:
         del groups.PixelValueTransformationSequence

@@ -4,7 +4,13 @@ import pytest
 from pydantic import ValidationError
 
 from gateway.dicom.frames import SplitAttribute
-from gateway.inference.input_requirements import GantryTilt, InputRequirements, Keep, Suv
+from gateway.inference.input_requirements import (
+    GantryTilt,
+    InputRequirements,
+    Keep,
+    MissingRescale,
+    Suv,
+)
 
 
 def test_by_default_nothing_is_split_sheared_or_converted() -> None:
@@ -14,6 +20,8 @@ def test_by_default_nothing_is_split_sheared_or_converted() -> None:
     assert wanted.gantry_tilt is GantryTilt.REFUSE
     assert wanted.spacing_tolerance == 0.01
     assert wanted.suv is None
+    assert wanted.missing_rescale is MissingRescale.REFUSE
+    assert wanted.rescale_types == ("HU",)
 
 
 def test_every_key_is_read_as_a_descriptor_writes_it() -> None:
@@ -24,6 +32,8 @@ def test_every_key_is_read_as_a_descriptor_writes_it() -> None:
             "gantry_tilt": "shear",
             "spacing_tolerance": 0.05,
             "suv": "bodyweight",
+            "missing_rescale": "stored",
+            "rescale_types": ["HU", "US"],
         }
     )
     assert wanted == InputRequirements(
@@ -32,6 +42,8 @@ def test_every_key_is_read_as_a_descriptor_writes_it() -> None:
         gantry_tilt=GantryTilt.SHEAR,
         spacing_tolerance=0.05,
         suv=Suv.BODY_WEIGHT,
+        missing_rescale=MissingRescale.STORED,
+        rescale_types=("HU", "US"),
     )
 
 
@@ -46,6 +58,9 @@ def test_every_key_is_read_as_a_descriptor_writes_it() -> None:
         {"spacing_tolerance": 0.5},
         {"spacing_tolerance": "0.05"},
         {"suv": "lean"},
+        {"missing_rescale": "guess"},
+        {"rescale_types": []},
+        {"rescale_types": ["hu"]},
         {"jitter": 1},
     ],
 )

@@ -43,6 +43,19 @@ def volume(tmp_path_factory: pytest.TempPathFactory) -> SeriesVolume:
 
 
 @pytest.fixture(scope="module")
+def volumes(
+    tmp_path_factory: pytest.TempPathFactory, models: Mapping[str, Model], volume: SeriesVolume
+) -> Mapping[str, SeriesVolume]:
+    """What each model takes: the volume, with others on its grid where it takes several."""
+    others = [np.ascontiguousarray(volume.array[::-1]), volume.array[:, ::-1].copy()]
+    others.append(volume.array * np.float32(0.5) + np.float32(20))
+    return {
+        name: replace(volume, others=tuple(others[: len(model.descriptor.input_keys) - 1]))
+        for name, model in models.items()
+    }
+
+
+@pytest.fixture(scope="module")
 def models(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, Model]:
     """The shipped bundle, and one of each form."""
     folder = tmp_path_factory.mktemp("models")
@@ -52,12 +65,16 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, Model]:
 
 @pytest.fixture(scope="module")
 def theirs(
-    tmp_path_factory: pytest.TempPathFactory, models: Mapping[str, Model], volume: SeriesVolume
+    tmp_path_factory: pytest.TempPathFactory,
+    models: Mapping[str, Model],
+    volumes: Mapping[str, SeriesVolume],
 ) -> Mapping[str, LabelMap]:
-    """What MONAI writes for the volume as a NIfTI file."""
+    """What MONAI writes for the volumes as NIfTI files."""
     folder = tmp_path_factory.mktemp("monai")
-    image = nibabel.Nifti1Image(volume.array.transpose(2, 1, 0), volume.geometry.affine_ras)
-    nibabel.save(image, folder / "phantom.nii.gz")
+    volume = volumes["channels"]
+    for number, array in enumerate((volume.array, *volume.others)):
+        image = nibabel.Nifti1Image(array.transpose(2, 1, 0), volume.geometry.affine_ras)
+        nibabel.save(image, folder / f"phantom-{number}.nii.gz")
     calls = [(str(model.bundle.root), _words(model, folder)) for model in models.values()]
     command = [sys.executable, "-B", "-W", "ignore", "-c", _RUN_EACH, json.dumps(calls)]
     done = subprocess.run(command, capture_output=True, text=True)
@@ -66,7 +83,10 @@ def theirs(
 
 
 def _words(model: Model, folder: Path) -> list[str]:
-    item = {"image": str(folder / "phantom.nii.gz"), **model.descriptor.host.extra_inputs}
+    keys = model.descriptor.input_keys
+    files = [str(folder / f"phantom-{number}.nii.gz") for number in range(len(keys))]
+    images = dict(zip(keys, files, strict=True)) if len(set(keys)) > 1 else {keys[0]: files}
+    item = {**images, **model.descriptor.host.extra_inputs}
     run_key = [FORMS[model.name].run_key] if model.name in FORMS else []
     options = {
         "config_file": str(model.bundle.config_file),
@@ -93,28 +113,39 @@ def hosts() -> Iterator[BundleHosts]:
 def test_the_way_that_the_descriptor_says(
     name: str,
     models: Mapping[str, Model],
-    volume: SeriesVolume,
+    volumes: Mapping[str, SeriesVolume],
     theirs: Mapping[str, LabelMap],
     hosts: BundleHosts,
 ) -> None:
+    volume = volumes[name]
     first = hosts.segment(models[name], volume).label_map
     assert np.array_equal(first, theirs[name])
     assert len(np.unique(first)) > 1
     assert np.array_equal(hosts.segment(models[name], volume).label_map, first)
 
 
-@pytest.mark.parametrize("name", ["yaml", "scripts"])
+@pytest.mark.parametrize("name", ["channels", "keys"])
+def test_every_input_and_their_order_count(
+    name: str, models: Mapping[str, Model], volumes: Mapping[str, SeriesVolume], hosts: BundleHosts
+) -> None:
+    volume = volumes[name]
+    first = hosts.segment(models[name], volume).label_map
+    turned = replace(volume, others=volume.others[::-1])
+    assert not np.array_equal(hosts.segment(models[name], turned).label_map, first)
+
+
+@pytest.mark.parametrize("name", ["yaml", "scripts", "channels", "keys"])
 def test_by_files(
     name: str,
     tmp_path: Path,
-    volume: SeriesVolume,
+    volumes: Mapping[str, SeriesVolume],
     theirs: Mapping[str, LabelMap],
     hosts: BundleHosts,
 ) -> None:
     model = zoo_bundle(tmp_path, name, FORMS[name], path="file")
     before = set(model.bundle.root.rglob("*"))
     for _ in range(2):
-        assert np.array_equal(hosts.segment(model, volume).label_map, theirs[name])
+        assert np.array_equal(hosts.segment(model, volumes[name]).label_map, theirs[name])
     assert set(model.bundle.root.rglob("*")) == before
 
 

@@ -70,12 +70,10 @@ def test_a_bundle_that_gives_another_result_each_time_is_found(
     assert "a result could not be reproduced" in problem
 
 
-def test_a_bundle_that_does_not_load_is_a_problem_of_its_descriptor(
-    tmp_path: Path, hosts: BundleHosts
-) -> None:
+def test_a_bundle_that_does_not_load_is_a_problem_of_its_descriptor(tmp_path: Path) -> None:
     sound = threshold_bundle(tmp_path)
     form = replace(FORMS["usual"], network={"_target_": "scripts.net.Absent"})
     broken = zoo_bundle(tmp_path, "broken", form)
-    [problem] = loading_problems([sound, broken], tmp_path, hosts)
+    [problem] = loading_problems([sound, broken], tmp_path)
     assert problem.path == tmp_path / "broken.yaml"
     assert problem.message.startswith("model broken failed: ")

@@ -12,7 +12,7 @@ from gateway.dicom.reasons import GeometryReason, InputReason
 from gateway.dicom.strays import DroppedAs
 from gateway.errors import GeometryRefused, InputRefused
 from gateway.inference import read_series_volume
-from gateway.inference.input_requirements import InputRequirements, Keep
+from gateway.inference.input_requirements import InputRequirements, Keep, MissingRescale
 from gateway.inference.volume import read_volume
 from gateway.inference.volume_plan import VolumePlan, plan_volumes
 from gateway.testing.scanner import write_series
@@ -72,6 +72,15 @@ def refused(
     with pytest.raises(GeometryRefused) as caught:
         planned(folder, datasets, requirements)
     assert caught.value.instances
+    assert caught.value.instances[0] in str(caught.value)
+    return caught.value
+
+
+def input_refused(
+    folder: Path, datasets: Sequence[Dataset], requirements: InputRequirements | None = None
+) -> InputRefused:
+    with pytest.raises(InputRefused) as caught:
+        planned(folder, datasets, requirements)
     assert caught.value.instances[0] in str(caught.value)
     return caught.value
 
@@ -260,6 +269,72 @@ def test_a_refused_frame_is_named_by_its_number(tmp_path: Path) -> None:
     assert error.instances == (dataset.SOPInstanceUID,)
 
 
+def either(datasets: list[Dataset], kind: str) -> list[Dataset]:
+    """Return a series as it is, or as one enhanced object."""
+    return datasets if kind == "classic" else [enhanced(datasets)]
+
+
+@pytest.mark.parametrize("kind", ["classic", "enhanced"])
+@pytest.mark.parametrize("keyword", ["RescaleSlope", "RescaleIntercept"])
+def test_ct_that_does_not_say_how_to_rescale_is_refused(
+    tmp_path: Path, kind: str, keyword: str
+) -> None:
+    datasets = stack("ct")
+    delattr(datasets[3], keyword)
+    files = either(datasets, kind)
+    error = input_refused(tmp_path, files)
+    assert error.reason == InputReason.NO_RESCALE
+    assert "1 of 5 CT slices lack Rescale Slope or Rescale Intercept" in error.detail
+    shown = datasets[3] if kind == "classic" else files[0]
+    assert error.instances == (shown.SOPInstanceUID,)
+    assert ("frame 4" in error.detail) == (kind == "enhanced")
+
+
+@pytest.mark.parametrize("kind", ["classic", "enhanced"])
+def test_ct_without_rescale_is_as_stored_where_the_descriptor_says_so(
+    tmp_path: Path, kind: str
+) -> None:
+    datasets = stack("ct")
+    for dataset in datasets:
+        del dataset.RescaleSlope, dataset.RescaleIntercept
+    wanted = InputRequirements(missing_rescale=MissingRescale.STORED)
+    [plan] = planned(tmp_path, either(datasets, kind), wanted)
+    assert levels(plan) == [1, 2, 3, 4, 5]
+
+
+@pytest.mark.parametrize("kind", ["classic", "enhanced"])
+@pytest.mark.parametrize("rescale_type", ["US", "Z_EFF", "MGML", "ED"])
+def test_ct_of_other_values_than_hounsfield_units_is_refused(
+    tmp_path: Path, kind: str, rescale_type: str
+) -> None:
+    datasets = marked(stack("ct"), RescaleType=rescale_type)
+    error = input_refused(tmp_path / "refused", either(datasets, kind))
+    assert error.reason == InputReason.RESCALE_TYPE
+    assert f"5 of 5 CT slices are of the Rescale Type {rescale_type}, and the" in error.detail
+    wanted = InputRequirements(rescale_types=(rescale_type,))
+    [plan] = planned(tmp_path / "taken", either(datasets, kind), wanted)
+    assert levels(plan) == [1, 2, 3, 4, 5]
+
+
+def test_ct_that_names_no_rescale_type_is_in_hounsfield_units(tmp_path: Path) -> None:
+    datasets = stack("ct")
+    for dataset in datasets:
+        del dataset.RescaleType
+    [plan] = planned(tmp_path / "taken", datasets)
+    assert levels(plan) == [1, 2, 3, 4, 5]
+    error = input_refused(
+        tmp_path / "refused", datasets, InputRequirements(rescale_types=("Z_EFF",))
+    )
+    assert "the Rescale Type HU, and the model takes Z_EFF" in error.detail
+
+
+def test_mr_keeps_its_stored_values_and_any_rescale_type(tmp_path: Path) -> None:
+    datasets = as_mr(marked(stack("mr"), RescaleType="US"))
+    del datasets[0].RescaleSlope, datasets[0].RescaleIntercept
+    [plan] = planned(tmp_path, datasets)
+    assert levels(plan) == [1, 2, 3, 4, 5]
+
+
 @pytest.mark.corpus
 @pytest.mark.filterwarnings("ignore::UserWarning")  # values that the scanners wrote
 def test_a_real_dynamic_enhanced_mr_is_refused_and_split(corpus: Corpus) -> None:
@@ -286,3 +361,15 @@ def test_a_real_tilted_head_of_uneven_spacing_is_refused_with_either_setting(
         plan_volumes(paths)
     with pytest.raises(GeometryRefused, match="irregular-spacing"):
         plan_volumes(paths, InputRequirements.model_validate({"gantry_tilt": "shear"}))
+
+
+@pytest.mark.corpus
+@pytest.mark.filterwarnings("ignore::UserWarning")  # values that the scanners wrote
+def test_a_real_ct_of_unspecified_units_is_refused(corpus: Corpus) -> None:
+    paths = [
+        path
+        for path in corpus.folder("rtutils-rtstruct/oriented_data")
+        if dcmread(path, stop_before_pixels=True).Modality == "CT"
+    ]
+    with pytest.raises(InputRefused, match=r"rescale-type: .* 3 of 3 CT slices .* Type US"):
+        plan_volumes(paths)

@@ -72,27 +72,42 @@ class PromptedEvaluator(SupervisedEvaluator):
 }
 
 
-def _keys(target: str, key: str = "image", **arguments: Any) -> dict[str, Any]:
+def keyed(target: str, key: str = "image", **arguments: Any) -> dict[str, Any]:
     return {"_target_": target, "keys": key, **arguments}
 
 
 def invert(**arguments: Any) -> dict[str, Any]:
     named = {"transform": "@preprocessing", "orig_keys": "image"}
-    return _keys("Invertd", "pred", **named, **arguments)
+    return keyed("Invertd", "pred", **named, **arguments)
 
 
 def save(**arguments: Any) -> dict[str, Any]:
-    return _keys("SaveImaged", "pred", output_dir="@output_dir", **arguments)
+    return keyed("SaveImaged", "pred", output_dir="@output_dir", **arguments)
 
 
-SOFTMAX = _keys("Activationsd", "pred", softmax=True)
-_ARGMAX = _keys("AsDiscreted", "pred", argmax=True)
+SOFTMAX = keyed("Activationsd", "pred", softmax=True)
+_ARGMAX = keyed("AsDiscreted", "pred", argmax=True)
 _RESAMPLING = (
-    _keys("EnsureChannelFirstd"),
-    _keys("Orientationd", axcodes="RAS", labels=None),
-    _keys("Spacingd", pixdim=[4.0, 4.0, 6.0], mode="bilinear"),
-    _keys("ScaleIntensityRanged", a_min=-500, a_max=500, b_min=0, b_max=1, clip=True),
+    keyed("EnsureChannelFirstd"),
+    keyed("Orientationd", axcodes="RAS", labels=None),
+    keyed("Spacingd", pixdim=[4.0, 4.0, 6.0], mode="bilinear"),
+    keyed("ScaleIntensityRanged", a_min=-500, a_max=500, b_min=0, b_max=1, clip=True),
 )
+
+
+PHASES = ("artery", "vein", "excret")
+
+
+def taking(*inputs: tuple[str, str], **more: Any) -> dict[str, Any]:
+    """What a descriptor says of series in MR that are told apart by their descriptions."""
+    names = [
+        {"name": name, "key": key, "when": {"SeriesDescription": name}} for name, key in inputs
+    ]
+    return {"inputs": names, "modality": ["CT", "MR"], **more}
+
+
+def _on_phases(target: str, **arguments: Any) -> dict[str, Any]:
+    return {"_target_": target, "keys": list(PHASES), **arguments}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -102,7 +117,7 @@ class Form:
     network: dict[str, Any]
     module: Callable[[], torch.nn.Module] | None
     """Makes the network whose weights are saved; the bundle's own where it is None."""
-    before: Sequence[dict[str, Any]] = (_keys("LoadImaged"), *_RESAMPLING)
+    before: Sequence[dict[str, Any]] = (keyed("LoadImaged"), *_RESAMPLING)
     after: Sequence[dict[str, Any]] = (SOFTMAX, invert(), _ARGMAX, save(output_dtype="uint8"))
     yaml: bool = False
     wrap: Callable[[dict[str, Any]], Any] = field(default=lambda state: state)
@@ -112,6 +127,12 @@ class Form:
     host: dict[str, Any] = field(default_factory=dict)
     script: bool = False
     """Whether models/ holds TorchScript only."""
+    segments: Sequence[tuple[str, str]] = (("Spleen", "78961009"), ("Left kidney", "64033007"))
+    """Name and SNOMED CT code of the labels from 1 on."""
+    more: dict[str, Any] = field(default_factory=dict)
+    """What its descriptor says beside the usual."""
+    image: dict[str, Any] = field(default_factory=dict)
+    """What its metadata says of its image beside the usual."""
 
 
 FORMS = {
@@ -125,9 +146,9 @@ FORMS = {
         network={"_target_": "SegResNet", **_UNET, **_SEGRESNET},
         module=lambda: SegResNet(**_UNET, **_SEGRESNET),
         before=(
-            _keys("LoadImaged", reader="NibabelReader", image_only=False),
+            keyed("LoadImaged", reader="NibabelReader", image_only=False),
             *_RESAMPLING,
-            _keys("CropForegroundd", source_key="image", margin=2),
+            keyed("CropForegroundd", source_key="image", margin=2),
         ),
         after=(SOFTMAX, _ARGMAX, invert(nearest_interp=True, to_tensor=True), save()),
         yaml=True,
@@ -141,7 +162,7 @@ FORMS = {
     "scripts": Form(
         network={"_target_": "scripts.net.Small", "classes": 3},
         module=None,
-        before=(_keys("LoadImaged", ensure_channel_first=True), *_RESAMPLING[1:]),
+        before=(keyed("LoadImaged", ensure_channel_first=True), *_RESAMPLING[1:]),
         after=(SOFTMAX, _ARGMAX, save(resample=True, output_dtype="int16")),
         changes={
             "evaluator": {"_target_": "scripts.engine.PromptedEvaluator"},
@@ -154,11 +175,47 @@ FORMS = {
         module=lambda: UNet(**_UNET, **_UNET_SIZE),
         script=True,
     ),
+    "many": Form(
+        network={"_target_": "UNet", **_UNET, "out_channels": 9, **_UNET_SIZE},
+        module=lambda: UNet(**{**_UNET, "out_channels": 9}, **_UNET_SIZE),
+        before=(
+            keyed("LoadImaged"),
+            *_RESAMPLING,
+            keyed("CropForegroundd", source_key="image", margin=1),
+            keyed("DivisiblePadd", k=16),
+        ),
+        after=(SOFTMAX, invert(nearest_interp=False), _ARGMAX, save()),
+        segments=tuple((f"Part {n}", f"1000{n}") for n in range(1, 9)),
+    ),
     "reader": Form(
         network={"_target_": "UNet", **_UNET, **_UNET_SIZE},
         module=lambda: UNet(**_UNET, **_UNET_SIZE),
-        before=(_keys("LoadImaged", reader="scripts.reader.HalvingReader"), *_RESAMPLING),
+        before=(keyed("LoadImaged", reader="scripts.reader.HalvingReader"), *_RESAMPLING),
         host={"path": "file"},
+    ),
+    "channels": Form(
+        network={"_target_": "UNet", **_UNET, **_UNET_SIZE, "in_channels": 4},
+        module=lambda: UNet(**{**_UNET, **_UNET_SIZE, "in_channels": 4}),
+        before=(
+            *(keyed("LoadImaged"), *_RESAMPLING[:3]),
+            keyed("NormalizeIntensityd", nonzero=True, channel_wise=True),
+        ),
+        more=taking(*((name, "image") for name in ("t1c", "t1", "t2", "flair"))),
+        image={"num_channels": 4, "channel_def": {"0": "T1c", "1": "T1", "2": "T2", "3": "FLAIR"}},
+    ),
+    "keys": Form(
+        network={"_target_": "UNet", **_UNET, **_UNET_SIZE, "in_channels": 3},
+        module=lambda: UNet(**{**_UNET, **_UNET_SIZE, "in_channels": 3}),
+        before=(
+            _on_phases("LoadImaged"),
+            _on_phases("EnsureChannelFirstd"),
+            _on_phases("Orientationd", axcodes="LPS", labels=None),
+            _on_phases("Spacingd", pixdim=[4.0, 4.0, 6.0], mode="bilinear"),
+            _on_phases("ScaleIntensityRanged", a_min=-500, a_max=500, b_min=0, b_max=1, clip=True),
+            _on_phases("ConcatItemsd", name="image"),
+        ),
+        after=(SOFTMAX, {**invert(), "orig_keys": "artery"}, _ARGMAX, save(output_dtype="uint8")),
+        more=taking(*((name, name) for name in PHASES)),
     ),
 }
 """Forms that MONAI itself runs, each with its own peculiarities."""
@@ -183,7 +240,8 @@ def zoo_bundle(
     (root / "configs" / f"inference.{'yaml' if form.yaml else 'json'}").write_text(text)
     (root / "configs" / "metadata.json").write_text(json.dumps(_metadata(form)))
     _write_weights(root / "models", form)
-    content = _descriptor(bundle_digest(root), {**form.host, **host}) | dict(more or {})
+    content = _descriptor(form, bundle_digest(root), {**form.host, **host}) | form.more
+    content |= more or {}
     (models_dir / f"{name}.yaml").write_text(json.dumps(content))
     return load_model(models_dir, name)
 
@@ -236,7 +294,9 @@ def _config(form: Form) -> dict[str, Any]:
 
 def _metadata(form: Form) -> dict[str, Any]:
     image = {"type": "image", "format": "hounsfield", "modality": "CT", "num_channels": 1}
-    labels = {form.labels_key: {"0": "background", "1": "spleen", "2": "left kidney"}}
+    image |= form.image
+    names = ["background", *(name.lower() for name, _ in form.segments)]
+    labels = {form.labels_key: {str(label): name for label, name in enumerate(names)}}
     return {
         "version": "0.1.0",
         "monai_version": "1.3.0",
@@ -262,16 +322,16 @@ def _write_weights(folder: Path, form: Form) -> None:
         torch.save(form.wrap(network.state_dict()), folder / "model.pt")
 
 
-def _descriptor(digest: str, host: dict[str, Any]) -> dict[str, Any]:
+def _descriptor(form: Form, digest: str, host: dict[str, Any]) -> dict[str, Any]:
     segments = [
         {
             "labelID": label,
             "SegmentLabel": name,
             "SegmentedPropertyCategoryCodeSequence": code("123037004", "Anatomical structure"),
             "SegmentedPropertyTypeCodeSequence": code(value, name),
-            "recommendedDisplayRGBValue": [200, 100, 50 * label],
+            "recommendedDisplayRGBValue": [200, 100, 50 * label % 256],
         }
-        for label, name, value in ((1, "Spleen", "78961009"), (2, "Kidney", "64033007"))
+        for label, (name, value) in enumerate(form.segments, start=1)
     ]
     return {
         "bundle_digest": digest,

@@ -8,15 +8,39 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from sqlalchemy import create_engine, inspect, text
+from alembic import command
+from alembic.config import Config
+from sqlalchemy import create_engine, insert, inspect, text
 from sqlalchemy.exc import OperationalError
 
 from gateway.errors import StoreUnavailable
 from gateway.settings import Settings
-from gateway.store import NodeStore
+from gateway.store import JobState, NodeStore
+from gateway.store import database as database_module
 from gateway.store.database import REVISION, Database
-from gateway.store.schema import metadata
+from gateway.store.jobs import JobIndex
+from gateway.store.schema import jobs, metadata
 from gateway.store.writer import WriteAheadLog
+
+MIGRATIONS = Path(database_module.__file__).parent / "migrations"
+OLD_JOB = {
+    "id": "a",
+    "series_instance_uid": "2.25.2",
+    "revision": 1,
+    "rule": "r",
+    "action": "forward",
+    "send_to": [],
+    "state": "queued",
+    "attempts": 0,
+    "generation": 0,
+    "error": "",
+    "results": [],
+    "segments": [],
+    "timings_ms": {},
+    "created_at": 1.5,
+    "queued_at": 1.5,
+    "updated_at": 1.5,
+}
 
 
 def test_an_upgrade_makes_exactly_the_tables_of_the_schema(node_settings: Settings) -> None:
@@ -40,6 +64,24 @@ def test_an_upgrade_makes_exactly_the_tables_of_the_schema(node_settings: Settin
         ).scalar()
     assert found_revision == REVISION
     engine.dispose()
+
+
+def test_an_index_of_before_keeps_its_jobs(node_settings: Settings) -> None:
+    node_settings.node.data_dir.mkdir()
+    database = Database(node_settings.index_url)
+    with database.writing() as connection:
+        config = Config()
+        config.set_main_option("script_location", str(MIGRATIONS))
+        config.attributes["connection"] = connection
+        command.upgrade(config, "0001")
+        connection.execute(insert(jobs).values(**OLD_JOB))
+
+    database.upgrade()
+
+    found = JobIndex(database).get("a")
+    assert (found.rule, found.state, found.inputs) == ("r", JobState.QUEUED, {})
+    assert found.waits_until is None
+    database.close()
 
 
 def test_a_second_upgrade_changes_nothing(store: NodeStore) -> None:

@@ -7,6 +7,8 @@ import pytest
 
 from gateway.errors import NotFound
 from gateway.store import Job, JobAction, JobState, NodeStore
+from tests.unit.store.completing import complete
+from tests.unit.store.samples import SERIES, STUDY, offer, origin
 
 
 def job(name: str = "a", action: JobAction = JobAction.FORWARD) -> Job:
@@ -220,3 +222,83 @@ def test_an_unknown_job_is_not_found(store: NodeStore) -> None:
     assert store.jobs.started("nonesuch") is None
     assert not store.jobs.cancel("nonesuch")
     assert not store.jobs.retry("nonesuch")
+
+
+class TestWaitingForSeriesOfTheStudy:
+    """A job that found too few series holds no worker, and starts again when one more is there."""
+
+    @pytest.fixture(autouse=True)
+    def _waiting(self, store: NodeStore) -> None:
+        self.receive(store, SERIES)
+        store.jobs.add([job(action=JobAction.SEGMENT)])
+        self.wait(store)
+
+    def receive(self, store: NodeStore, series: str, study: str = STUDY) -> None:
+        store.intake.keep(offer(series=series, StudyInstanceUID=study), origin())
+        complete(store)
+
+    def wait(self, store: NodeStore, *, seconds: float = 3600) -> None:
+        store.jobs.started("a")
+        seen = sum(one.revision for one in store.series.of_study(STUDY))
+        until = time.time() + seconds
+        store.jobs.ended("a", JobState.WAITING, error="w", waits_until=until, waits_beyond=seen)
+
+    def is_awake(self, store: NodeStore) -> bool:
+        store.jobs.awaken()
+        return [one.id for one in store.jobs.retried()] == ["a"]
+
+    def test_nothing_new_leaves_it_waiting(self, store: NodeStore) -> None:
+        assert not self.is_awake(store)
+        found = store.jobs.get("a")
+        assert (found.state, found.error) == (JobState.WAITING, "w")
+        assert found.waits_until is not None
+
+    def test_a_series_of_its_study_starts_it_again(self, store: NodeStore) -> None:
+        queued_at = store.jobs.get("a").queued_at
+        self.receive(store, "2.25.77")
+        assert self.is_awake(store)
+        found = store.jobs.get("a")
+        assert (found.state, found.generation, found.attempts) == (JobState.QUEUED, 1, 0)
+        assert found.queued_at == queued_at, "its time to wait began with its rule"
+        store.jobs.started("a")
+        assert store.jobs.get("a").waits_until is None
+        assert not self.is_awake(store)
+
+    def test_a_late_instance_of_a_series_starts_it_again(self, store: NodeStore) -> None:
+        store.intake.keep(offer(2), origin())
+        assert not self.is_awake(store), "it is still received"
+        complete(store)
+        assert self.is_awake(store)
+
+    def test_a_series_of_another_study_does_not(self, store: NodeStore) -> None:
+        self.receive(store, "2.25.77", study="2.25.78")
+        assert not self.is_awake(store)
+
+    def test_a_result_of_this_node_does_not(self, store: NodeStore) -> None:
+        result = offer(series="2.25.77", StudyInstanceUID=STUDY)
+        store.intake.keep(result, origin(source="result"))
+        assert [one.series_instance_uid for one in store.series.of_study(STUDY)] == [SERIES]
+        assert not self.is_awake(store)
+
+    def test_the_end_of_its_time_starts_it_again(self, store: NodeStore) -> None:
+        self.wait(store, seconds=-1)
+        assert self.is_awake(store)
+
+    def test_a_job_that_waits_for_a_peer_is_left_alone(self, store: NodeStore) -> None:
+        store.jobs.started("a")
+        store.jobs.ended("a", JobState.WAITING, error="busy")
+        self.receive(store, "2.25.77")
+        assert not self.is_awake(store)
+
+    def test_a_cancelled_one_stays_cancelled(self, store: NodeStore) -> None:
+        store.jobs.cancel("a")
+        self.receive(store, "2.25.77")
+        assert not self.is_awake(store)
+
+
+def test_a_job_tells_its_inputs_whatever_became_of_it(store: NodeStore) -> None:
+    brought_to(store, JobState.RUNNING)
+    assert store.jobs.get("a").inputs == {}
+    store.jobs.took("a", {"t1": "2.25.2", "t2": "2.25.9"})
+    store.jobs.ended("a", JobState.REFUSED, error="why")
+    assert list(store.jobs.get("a").inputs.items()) == [("t1", "2.25.2"), ("t2", "2.25.9")]

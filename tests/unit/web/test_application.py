@@ -161,6 +161,21 @@ def test_a_disk_below_the_reserve_is_not_ready(store: NodeStore, settings: Setti
     assert "GB free is less than the reserve" in str(said["reasons"])
 
 
+@pytest.mark.parametrize("path", ["/metrics", "/readyz"])
+def test_an_index_that_cannot_be_read_is_a_reason_and_no_broken_page(
+    store: NodeStore, settings: Settings, path: str
+) -> None:
+    index = settings.node.data_dir / "index.sqlite"
+    for file in index.parent.glob("index.sqlite*"):
+        file.unlink()
+    index.write_bytes(b"no database" * 1000)
+    broken = open_store(settings)
+    status, _, said = get(broken, path)
+    broken.close()
+    assert status == 503
+    assert "the index did not take a transaction" in said
+
+
 def busy_node(store: NodeStore) -> None:
     """Receive, repeat, contradict, refuse; queue and fail."""
     for one in (offer(1), offer(2), offer(1), offer(1, SeriesDescription="other")):

@@ -17,7 +17,7 @@ from dbos import DBOS
 from gateway.dimse.library import configure_pynetdicom
 from gateway.errors import NotFound
 from gateway.inference import BundleHosts, Model, Priority
-from gateway.rules import RuleBook
+from gateway.rules import load_rules
 from gateway.settings import DatabaseSettings, NodeSettings, Settings
 from gateway.store import Job, JobState, open_store
 from gateway.workflow.attempt import Attempt
@@ -63,7 +63,7 @@ def main(data_dir: str, url: str, models: str, *jobs: str) -> None:
     priorities = dict(one.split("=") for one in models.split(",") if one)
     pipeline = Pipeline(
         store=store,
-        router=Router(store, RuleBook(Path(data_dir), nodes={}, models={})),
+        router=Router(store, lambda: load_rules(Path(data_dir), nodes={}, models={})),
         segmenter=Noting(store, no_model, BundleHosts(gpus=()), "GATEWAY"),
         deliverer=Deliverer(store, {}, "GATEWAY"),
         patience=Backoff(first_seconds=1, longest_seconds=1, give_up_seconds=60),

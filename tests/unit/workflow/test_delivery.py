@@ -1,10 +1,12 @@
 """What a node answered, instance by instance, and what becomes of the job."""
 
 import pytest
+from pydicom.uid import Comprehensive3DSRStorage
 
 from gateway.dimse.user import SendOutcome, SendResult
 from gateway.errors import NotFound, PeerRefused, PeerUnavailable
 from gateway.inference import Output, forms_for
+from gateway.inference.forms import report_form
 from gateway.settings import DicomwebNode, DimseNode, ResultSettings
 from gateway.store import Job, JobAction, JobState, NodeStore, Offer
 from gateway.workflow.delivery import Deliverer, summary
@@ -182,12 +184,34 @@ def test_a_node_gets_results_in_the_forms_that_it_takes(store: NodeStore) -> Non
             Deliverer(store, nodes, "GATEWAY").attempt(deliver)
 
 
-def result(sop_instance_uid: str, series_instance_uid: str) -> Offer:
+def test_a_report_that_nothing_was_found_is_not_missed_by_who_takes_none(store: NodeStore) -> None:
+    reports, images = ResultSettings(outputs=("sr",)), ResultSettings(outputs=("seg",))
+    [form] = report_form(reports)
+    made = result(
+        form.sop_instance_uid(["p"]), form.series_instance_uid(["p"]), Comprehensive3DSRStorage
+    )
+    store.intake.keep(made, origin(source="result"))
+    store.jobs.add([job(id="segment", action=JobAction.SEGMENT)])
+    store.jobs.ended("segment", JobState.DONE, results=[made.sop_instance_uid])
+    deliver = job(action=JobAction.DELIVER, parent_id="segment")
+    with StoringPeer() as peer:
+        node = peer.node.model_copy(update={"results": images})
+        other = peer.node.model_copy(update={"results": reports})
+        attempt = Deliverer(store, {"pacs": node, "other": other}, "GATEWAY").attempt(deliver)
+    assert (attempt.state, attempt.results) == (JobState.DONE, ())
+    assert peer.received == {}
+
+
+def result(sop_instance_uid: str, series_instance_uid: str, sop_class_uid: str = CT) -> Offer:
     """Offer an object under UIDs that its form gave it."""
     return Offer(
-        data_set=encoded(SOPInstanceUID=sop_instance_uid, SeriesInstanceUID=series_instance_uid),
+        data_set=encoded(
+            SOPClassUID=sop_class_uid,
+            SOPInstanceUID=sop_instance_uid,
+            SeriesInstanceUID=series_instance_uid,
+        ),
         transfer_syntax_uid=EXPLICIT,
-        sop_class_uid=CT,
+        sop_class_uid=sop_class_uid,
         sop_instance_uid=sop_instance_uid,
     )
 

@@ -15,7 +15,7 @@ from gateway.dicom.part10 import seek_data_set
 from gateway.inference import Decoders
 from gateway.inference.volume import read_volume
 from gateway.inference.volume_plan import plan_volumes
-from gateway.rules import RuleBook
+from gateway.rules import load_rules
 from gateway.store import JobState, NodeStore, Offer
 from gateway.testing.phantom import Anatomy
 from gateway.testing.scanner import Acquisition, scan
@@ -79,7 +79,8 @@ def routing(store: NodeStore, folder: Path, when: Mapping[str, object]) -> Route
     folder.mkdir()
     rule = {"rule": "r", "when": when, "then": [{"segment": {"model": "m", "send_to": ["pacs"]}}]}
     (folder / "10.yaml").write_text(json.dumps(rule))
-    return Router(store, RuleBook(folder, nodes={"pacs"}, models={"m"}))
+    rules = load_rules(folder, nodes={"pacs"}, models={"m"})
+    return Router(store, lambda: rules)
 
 
 def early_decoding(

@@ -1,10 +1,11 @@
 """From a decision to jobs: each named after what it follows from, entered once."""
 
+from functools import partial
 from pathlib import Path
 
 import pytest
 
-from gateway.rules import Decision, Forward, PlannedAction, RuleBook, Segment
+from gateway.rules import Decision, Forward, PlannedAction, Segment, load_rules
 from gateway.store import JobAction, JobState, NodeStore, SeriesState
 from gateway.workflow.routing import Router, deliveries_of, job_id, jobs_of
 from tests.unit.store.completing import complete
@@ -88,7 +89,7 @@ def router(store: NodeStore, rules: Path) -> Router:
     for number in (1, 2):
         store.intake.keep(offer(number), origin())
     complete(store)
-    return Router(store, RuleBook(rules, nodes={"pacs"}))
+    return Router(store, partial(load_rules, rules, nodes={"pacs"}))
 
 
 def test_a_complete_series_gets_its_jobs_and_the_reasons(store: NodeStore, router: Router) -> None:
@@ -131,7 +132,7 @@ def test_superseded_contents_are_not_counted(store: NodeStore, rules: Path) -> N
     store.intake.keep(offer(1), origin())
     store.intake.keep(offer(1, SeriesDescription="corrected"), origin())
     complete(store)
-    assert Router(store, RuleBook(rules, nodes={"pacs"})).route(SERIES, 1) == ()
+    assert Router(store, partial(load_rules, rules, nodes={"pacs"})).route(SERIES, 1) == ()
     assert store.series.get(SERIES).state is SeriesState.DONE
 
 
