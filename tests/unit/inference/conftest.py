@@ -1,17 +1,11 @@
 """One set of bundle hosts for the tests of inference, since each start takes seconds."""
 
-import importlib
-import warnings
 from collections.abc import Iterator
 
 import pytest
 
 from gateway.inference import BundleHosts, Model
 from tests.unit.inference.bundles import threshold_bundle
-
-with warnings.catch_warnings():
-    warnings.simplefilter("ignore", DeprecationWarning)  # it uses torch.jit as it is imported
-    importlib.import_module("ignite.engine")
 
 
 @pytest.fixture(scope="session")

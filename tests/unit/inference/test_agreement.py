@@ -66,3 +66,15 @@ def test_a_configuration_of_another_name_is_taken_where_it_is_the_only_one(tmp_p
     content["bundle_digest"] = bundle_digest(model.bundle.root)
     (tmp_path / "usual.yaml").write_text(json.dumps(content))
     assert load_model(tmp_path, "usual").bundle.config_file == other
+
+
+def test_a_key_that_no_input_gives_is_found_and_one_that_nothing_reads(tmp_path: Path) -> None:
+    zoo_bundle(tmp_path, "keys", FORMS["keys"])
+    inputs = json.loads((tmp_path / "keys.yaml").read_text())["inputs"]
+    [problem] = problems(tmp_path, "keys", inputs=inputs[:2])
+    assert problem.message == "the bundle reads 'excret', too, and no input here has that key"
+    inputs[2]["key"] = "late"
+    [problem] = problems(tmp_path, "keys", inputs=inputs)
+    assert "nothing of the key 'late'" in problem.message
+    found = problems(tmp_path, "keys", inputs=[], input_key="artery")
+    assert ["reads 'vein', too" in one.message for one in found] == [True, False]

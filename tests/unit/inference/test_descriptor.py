@@ -99,6 +99,7 @@ def test_keys_that_came_later_do_not_change_the_names_of_results(tmp_path: Path)
     """A model's results are named after its descriptor: an upgrade must not rename them."""
     plain = load(tmp_path, descriptor(DIGEST)).model_dump_json(by_alias=True)
     stated = {"nothing_found": "outputs", "capture_images": 30, "prediction": "labels"}
+    stated |= {"inputs": [], "inputs_within_seconds": 900, "grid": "same"}
     assert load(tmp_path, descriptor(DIGEST) | stated).model_dump_json(by_alias=True) == plain
     assert not any(word in plain for word in (*stated, "split_by"))
     other = load(tmp_path, descriptor(DIGEST) | {"nothing_found": "report"})

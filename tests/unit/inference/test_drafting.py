@@ -67,3 +67,25 @@ def test_channels_without_background_are_said_to_be_uncertain(tmp_path: Path) ->
 def test_there_is_no_draft_without_a_bundle(tmp_path: Path) -> None:
     with pytest.raises(NotFound, match="there is no bundle folder"):
         draft_descriptor(tmp_path, "absent")
+
+
+@pytest.mark.parametrize(
+    ("name", "inputs"),
+    [
+        ("channels", [("t1c", "image"), ("t1", "image"), ("t2", "image"), ("flair", "image")]),
+        ("keys", [("artery", "artery"), ("vein", "vein"), ("excret", "excret")]),
+    ],
+)
+def test_several_inputs_are_drafted_and_flagged_until_they_say_which_series_they_are(
+    tmp_path: Path, name: str, inputs: list[tuple[str, str]]
+) -> None:
+    zoo_bundle(tmp_path, name, FORMS[name])
+    path = tmp_path / f"{name}.yaml"
+    path.write_text(draft_descriptor(tmp_path, name))
+    with pytest.raises(ConfigurationInvalid) as caught:
+        load_descriptor(path)
+    lines = path.read_text().splitlines()
+    assert [lines[one.line - 1].strip() for one in caught.value.problems] == ["when:"] * len(inputs)
+    path.write_text(path.read_text().replace("when:", "when: {Modality: CT}"))
+    found = load_model(tmp_path, name).descriptor.inputs
+    assert [(one.name, one.key) for one in found] == inputs
