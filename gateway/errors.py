@@ -9,7 +9,7 @@
     │   ├── StoreFull              less free space than the reserve
     │   ├── StoreUnavailable       the store's files or index took nothing
     │   ├── TooManyAssociations    the node, or one peer, has as many as it may have
-    │   └── BundleHostLost         a model's process ended in the middle of a job
+    │   └── BundleHostLost         a model's process was closed, or ended while it loaded
     ├── Permanent                  trying again gives the same answer
     │   ├── ConfigurationInvalid   settings, rules or models, with every problem's position
     │   ├── PeerRefused            the peer will not take this object
@@ -74,7 +74,11 @@ class TooManyAssociations(Transient):
 
 
 class BundleHostLost(Transient):
-    """A model's process, or those that decode for it, ended before they answered."""
+    """A model's process, or one that decodes for it, was closed with its worker.
+
+    Or the model's ended before its bundle was loaded. One that ends on a series is tried again
+    in a fresh process, and then is a ModelFailed.
+    """
 
 
 class Permanent(GatewayError):

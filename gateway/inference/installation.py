@@ -6,15 +6,18 @@ installed, from where, and its digest are recorded beside the bundle in NAME.ori
 
 import hashlib
 import json
+import logging
 import os
 import re
 import shutil
+import socket
 import stat
 import tempfile
 import urllib.error
 import urllib.request
+import warnings
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path, PurePosixPath
@@ -30,7 +33,11 @@ _CHUNK = 1 << 20
 _MOST_BYTES = 32 << 30
 _MOST_FILES = 20_000
 _SECONDS = 60
-_OF_MONAI = (OSError, RuntimeError, ValueError, KeyError, ImportError)  # what its downloads raise
+# What MONAI's downloads raise, its index and archives being whatever somebody sent.
+_OF_MONAI = (
+    *(OSError, RuntimeError, ValueError, KeyError, ImportError, AttributeError, TypeError),
+    zipfile.BadZipFile,
+)
 _LARGE_FILES = ("large_files.yml", "large_files.yaml", "large_files.json")
 
 
@@ -40,7 +47,7 @@ class InstallationRefused(Rejected):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Installed:
-    """A bundle that was installed; ``archive_sha256`` is empty for a folder and for the hub."""
+    """A bundle that was installed; ``archive_sha256`` is empty for a folder."""
 
     name: str
     version: str
@@ -98,8 +105,7 @@ def _workshop(models_dir: Path) -> Iterator[Path]:
 def _brought(source: str, workshop: Path, sha256: str | None) -> tuple[Path, str, str]:
     """Bring a bundle into the workshop; return its folder, its name, and its archive's digest."""
     if source.startswith(HUB):
-        root, name = _from_hub(source.removeprefix(HUB), workshop)
-        return root, name, ""
+        return _from_hub(source.removeprefix(HUB), workshop, sha256)
     if urlsplit(source).scheme in ("http", "https"):
         archive = _downloaded(source, workshop, sha256)
         stem = Path(urlsplit(source).path).stem
@@ -118,17 +124,64 @@ def _brought(source: str, workshop: Path, sha256: str | None) -> tuple[Path, str
     return root, unversioned if root.name == "unpacked" else root.name, digest
 
 
-def _from_hub(wanted: str, workshop: Path) -> tuple[Path, str]:
-    from monai.bundle import download
+def _from_hub(wanted: str, workshop: Path, sha256: str | None) -> tuple[Path, str, str]:
+    """Have MONAI download a bundle from the address that the index of its model zoo names.
 
+    Left to itself MONAI asks a further hub first, by a package that it does not bring.
+    """
     name, _, version = wanted.partition("@")
     if not MODEL_NAME.fullmatch(name):
         raise InstallationRefused(f"{HUB}{wanted} names no bundle; write {HUB}NAME or @VERSION")
+    from monai.bundle import download, get_bundle_info, get_bundle_versions
+
     try:
-        download(name=name, version=version or None, bundle_dir=str(workshop), progress=False)
+        with _quiet_monai():
+            chosen = version or _newest(get_bundle_versions(name)["all_versions"])
+            address = get_bundle_info(name, chosen)["browser_download_url"]
+            if urlsplit(address).scheme != "https":
+                raise InstallationRefused(f"the MONAI hub names {address}, which is not https")
+            download(name=name, url=address, bundle_dir=str(workshop), progress=False)
     except _OF_MONAI as error:
-        raise Permanent(f"the MONAI hub did not give {wanted}: {error}") from error
-    return _bundle_root(workshop), name
+        raise Permanent(f"the MONAI hub did not give {wanted}: {_why(error)}") from error
+    digest = _digest(workshop / f"{name}.zip")
+    if sha256 is not None and digest != sha256.lower():
+        raise InstallationRefused(f"{wanted} has the SHA-256 {digest}, and not the one given")
+    return _bundle_root(workshop), name, digest
+
+
+def _newest(versions: Sequence[str]) -> str:
+    """Return the highest version, 0.5.10 being above 0.5.9."""
+    return max(versions, key=lambda one: [int(part) for part in re.findall(r"\d+", one)])
+
+
+@contextmanager
+def _quiet_monai() -> Iterator[None]:
+    """Keep what MONAI logs and warns of off standard output; wait for no server for ever."""
+    before_seconds = socket.getdefaulttimeout()
+    socket.setdefaulttimeout(_SECONDS)
+    logging.disable(logging.CRITICAL)
+    try:
+        with warnings.catch_warnings(action="ignore"):
+            yield
+    finally:
+        logging.disable(logging.NOTSET)
+        socket.setdefaulttimeout(before_seconds)
+
+
+def _why(error: Exception) -> str:
+    """Say in a few words why MONAI brought nothing."""
+    if isinstance(error, zipfile.BadZipFile | EOFError):
+        return f"what it sent is no readable zip file ({error})"
+    answer = getattr(error, "response", None)
+    status = getattr(error, "code", None) or getattr(answer, "status_code", None)
+    if status is not None:
+        return f"it answered {status}"
+    if isinstance(error, OSError):
+        return (
+            f"it cannot be reached ({type(error).__name__}); HTTPS_PROXY names a proxy, and "
+            "REQUESTS_CA_BUNDLE and SSL_CERT_FILE the certificates to trust"
+        )
+    return str(error)
 
 
 def _downloaded(address: str, workshop: Path, sha256: str | None) -> Path:
@@ -206,9 +259,11 @@ def _fetch_large_files(root: Path) -> None:
     from monai.bundle import download_large_files
 
     try:
-        download_large_files(bundle_path=str(root))
+        with _quiet_monai():
+            download_large_files(bundle_path=str(root))
     except _OF_MONAI as error:
-        raise Permanent(f"the bundle's large files could not be downloaded: {error}") from error
+        message = f"the bundle's large files could not be downloaded: {_why(error)}"
+        raise Permanent(message) from error
 
 
 def _checked(root: Path, target: Path) -> str:
