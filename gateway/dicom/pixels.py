@@ -7,6 +7,7 @@ showing or of naming them, and no model was trained on those.
 
 import struct
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -14,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 from pydicom import Dataset
 from pydicom.pixels.utils import iter_pixels, pixel_array
-from pydicom.uid import UID
+from pydicom.uid import UID, JPEG2000TransferSyntaxes
 
 from gateway.dicom.reasons import InputReason
 from gateway.errors import InputRefused
@@ -78,7 +79,7 @@ def modality_values(dataset: Dataset) -> npt.NDArray[np.float32]:
     require_grayscale(dataset)
     rescale = Rescale.from_item(dataset, dataset)
     try:
-        stored = pixel_array(dataset, raw=True)
+        stored = _stored_values(dataset)
     except _DECODE_ERRORS as error:
         raise _unreadable(dataset, error) from error
     if stored.ndim != 2:
@@ -101,7 +102,7 @@ def frame_values(
     require_grayscale(dataset)
     indices = [number - 1 for number, _ in frames]
     try:
-        decoded = iter_pixels(dataset, indices=indices, raw=True)
+        decoded = _stored_frames(dataset, indices)
         for (_, rescale), stored in zip(frames, decoded, strict=True):
             yield rescale.applied(stored)
     except _DECODE_ERRORS as error:
@@ -123,6 +124,37 @@ def require_grayscale(dataset: Dataset) -> None:
             InputReason.MODALITY_LUT,
             "its values are defined by a Modality LUT, and models take rescaled values",
         )
+
+
+def _stored_values(dataset: Dataset) -> npt.NDArray[Any]:
+    """Decode an image by the codec that is preferred, else by any other that reads it."""
+    preferred = _preferred_plugin(dataset)
+    if preferred:
+        with suppress(*_DECODE_ERRORS):
+            return pixel_array(dataset, raw=True, decoding_plugin=preferred)
+    return pixel_array(dataset, raw=True)
+
+
+def _stored_frames(dataset: Dataset, indices: Sequence[int]) -> Iterator[npt.NDArray[Any]]:
+    """Decode frames as `_stored_values` does; what others must read, they read from there on."""
+    left = list(indices)
+    preferred = _preferred_plugin(dataset)
+    if preferred:
+        with suppress(*_DECODE_ERRORS):
+            for frame in iter_pixels(dataset, indices=indices, raw=True, decoding_plugin=preferred):
+                yield frame
+                left.pop(0)
+    if left:
+        yield from iter_pixels(dataset, indices=left, raw=True)
+
+
+def _preferred_plugin(dataset: Dataset) -> str:
+    """Name pydicom's plugin that decodes in one thread, where the usual one takes several.
+
+    GDCM gives each JPEG 2000 image to as many threads as there are processors, which is a third
+    more work than one thread has, and no faster where images are decoded side by side.
+    """
+    return "pylibjpeg" if dataset.file_meta.TransferSyntaxUID in JPEG2000TransferSyntaxes else ""
 
 
 def _number(dataset: Dataset, item: Dataset, keyword: str, default: float) -> float:

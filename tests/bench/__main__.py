@@ -5,6 +5,7 @@ import signal
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from types import FrameType
@@ -18,12 +19,15 @@ from tests.bench.failure import BenchmarkFailed
 from tests.bench.filling import Filling, fill
 from tests.bench.index import EMPTY, FULL, answers, kinds, plan_of
 from tests.bench.index_report import IndexReport
+from tests.bench.inference import InferencePlan, Part
+from tests.bench.inference_report import InferenceReport
 from tests.bench.ingest import Make, Plan, known, measure, warm_up
 from tests.bench.machine import machine, version
 from tests.bench.measurement import BASELINES, Measurement
 from tests.bench.questions import questions
 from tests.bench.receivers import RECEIVERS
 from tests.bench.report import Report
+from tests.bench.scans import files_in, scanned
 from tests.bench.series import SeriesFiles, make_series
 
 # The same in a terminal, in a file and in the README.
@@ -95,6 +99,33 @@ def index(
     _tell(report, json_file)
 
 
+@app.command()
+def inference(
+    parts: Annotated[str, typer.Option(help="What to measure.")] = ",".join(Part),
+    source: Annotated[
+        Path | None,
+        typer.Option("--input", metavar="DIR", help="One CT series; left out, a phantom's."),
+    ] = None,
+    slices: _Slices = 500,
+    size: Annotated[int, typer.Option(min=32, help="Rows and columns of the phantom.")] = 512,
+    jobs: Annotated[int, typer.Option(min=0, help="Jobs of the stream.")] = 9,
+    rounds: _Rounds = 3,
+    device: Annotated[
+        str | None, typer.Option(help="cpu, or cuda:N; left out, what the bundle takes.")
+    ] = None,
+    folder: _Folder = None,
+    json_file: _JsonFile = None,
+) -> None:
+    """Measure how fast models' series are decoded, segmented and written, beside MONAI."""
+    plan = InferencePlan(parts=_parts(parts), rounds=rounds, jobs=jobs, device=device)
+    with _place(folder) as place, _progress() as progress:
+        progress.add_task("making series, then measuring", total=None)
+        scan = partial(scanned, size=size)
+        paths = files_in(source) if source else scan(place / "series", slices)
+        report = plan.carried_out(paths, place, scan)
+    _tell(report, json_file)
+
+
 @contextmanager
 def _place(folder: Path | None) -> Iterator[Path]:
     with TemporaryDirectory(prefix="gateway-bench-", dir=folder) as place:
@@ -149,10 +180,10 @@ def _report(
     )
 
 
-def _tell(report: Report | IndexReport, json_file: Path | None) -> None:
+def _tell(report: Report | IndexReport | InferenceReport, json_file: Path | None) -> None:
     console = Console(markup=False, highlight=False, width=_WIDTH)
     console.print(report.shown())
-    if report.machine["file_system"] == "tmpfs":
+    if report.machine["file_system"] == "tmpfs" and not isinstance(report, InferenceReport):
         console.print("tmpfs is memory: fsync costs nothing there. --folder names a disk.")
     if json_file is not None:
         json_file.write_text(json.dumps(report.json(), indent=2) + "\n", encoding="utf-8")
@@ -163,6 +194,13 @@ def _names(text: str) -> tuple[str, ...]:
         return known([name.strip() for name in text.split(",")])
     except ValueError as error:
         raise typer.BadParameter(str(error), param_hint="--receivers") from error
+
+
+def _parts(text: str) -> frozenset[Part]:
+    try:
+        return frozenset(Part(name.strip()) for name in text.split(","))
+    except ValueError as error:
+        raise typer.BadParameter(str(error), param_hint="--parts") from error
 
 
 def _counts(text: str) -> tuple[int, ...]:

@@ -5,10 +5,11 @@ import platform
 import sqlite3
 import subprocess
 from collections.abc import Callable, Mapping
+from importlib.metadata import version as distribution_version
 from pathlib import Path
 from types import MappingProxyType
 
-import pynetdicom
+import torch
 
 from gateway.version import VERSION
 from tests.peers.orthanc import PROGRAM as ORTHANC_PROGRAM
@@ -27,8 +28,16 @@ def machine(storage: Path) -> dict[str, str | int | float]:
 
 
 def version(program: str) -> str:
-    """Return the version of a program, a receiver among them by its name."""
-    return _VERSIONS[program]()
+    """Return the version of a receiver by its name, or of an installed distribution."""
+    known = _VERSIONS.get(program)
+    return known() if known else distribution_version(program)
+
+
+def device_name(device: str | None) -> str:
+    """Return what models run on where they are told ``device``, or choose for themselves."""
+    if device == "cpu" or not torch.cuda.is_available():
+        return "cpu"
+    return torch.cuda.get_device_name(device)
 
 
 def _named_in(file: Path, key: str) -> str:
@@ -60,6 +69,5 @@ _VERSIONS: Mapping[str, Callable[[], str]] = MappingProxyType(
         "sqlite": lambda: sqlite3.sqlite_version,
         "orthanc": lambda: _printed(str(ORTHANC_PROGRAM), "--version"),
         "storescp": lambda: _printed("storescp", "--version"),
-        "pynetdicom": lambda: pynetdicom.__version__,
     }
 )

@@ -1,8 +1,11 @@
 """Stored values become the values that models were trained on."""
 
+import time
+
 import numpy as np
 import pytest
 from pydicom import Dataset, dcmread
+from pydicom.pixels.decoders.base import get_decoder
 from pydicom.uid import JPEG2000Lossless
 
 from gateway.dicom.pixels import Rescale, frame_values, modality_values
@@ -103,6 +106,31 @@ def test_pixels_that_do_not_decode_are_refused_with_instance_and_transfer_syntax
         modality_values(dataset)
     assert str(dataset.SOPInstanceUID) in str(caught.value)
     assert f"JPEG 2000 Image Compression (Lossless Only) ({JPEG2000Lossless})" in str(caught.value)
+
+
+@pytest.fixture
+def compressed() -> Dataset:
+    """A slice of 512 x 512 in JPEG 2000."""
+    dataset = scan(Anatomy.torso(), Acquisition(slices=1))[0]
+    dataset.compress(JPEG2000Lossless, generate_instance_uid=False)
+    return dataset
+
+
+def test_an_image_is_decoded_by_one_thread(compressed: Dataset) -> None:
+    started, used = time.perf_counter(), time.process_time()
+    for _ in range(5):
+        modality_values(compressed)
+    assert time.process_time() - used < 1.25 * (time.perf_counter() - started)
+
+
+def test_where_the_preferred_codec_fails_another_decodes(
+    compressed: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = modality_values(compressed)
+    monkeypatch.delitem(get_decoder(JPEG2000Lossless)._available, "pylibjpeg")
+    assert np.array_equal(modality_values(compressed), before)
+    [frame] = frame_values(compressed, [(1, Rescale.from_item(compressed, compressed))])
+    assert np.array_equal(frame, before)
 
 
 def test_an_instance_without_pixel_data_is_refused() -> None:
