@@ -4,6 +4,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 from pydicom import Dataset
 
@@ -169,18 +170,34 @@ def test_of_many_segments_those_in_the_slice_are_named_first(
         (Plane.OBLIQUE, ("L", "F")),
     ],
 )
-def test_the_patients_sides_are_named_in_the_image_and_in_the_object(
+def test_an_image_says_where_its_rows_and_columns_lead(
     plane: Plane, sides: tuple[str, str], tmp_path: Path, thresholds: Model
 ) -> None:
     volume = read_series_volume(phantom_series(tmp_path, plane))
-    nothing = np.zeros_like(labelled(volume))
-    [made] = made_of(segmented(volume, nothing, thresholds), CAPTURE)
+    [made] = made_of(segmented(volume, np.zeros_like(labelled(volume)), thresholds), CAPTURE)
     assert tuple(reread(made.dataset).PatientOrientation) == sides
+
+
+def test_the_patients_sides_are_named_at_the_edges(volume: SeriesVolume, thresholds: Model) -> None:
     mirrored = np.diag([-1, 1, 1, 1]) @ volume.geometry.affine_lps
     turned = replace(volume, geometry=replace(volume.geometry, affine_lps=mirrored))
-    [other] = made_of(segmented(turned, nothing, thresholds), CAPTURE)
-    differs = (other.dataset.pixel_array != made.dataset.pixel_array).any(axis=(0, 2))
-    assert differs.any() == ("L" in sides)
+    nothing = np.zeros_like(labelled(volume))
+    first, second = (
+        reread(made_of(segmented(one, nothing, thresholds), CAPTURE)[0].dataset).pixel_array
+        for one in (volume, turned)
+    )
+    assert glyph(first[200:300, :20]) == glyph(second[200:300, -20:]), "R, or right"
+    assert glyph(first[200:300, -20:]) == glyph(second[200:300, :20]), "L, or left"
+    assert glyph(first[:20, 200:300]) == glyph(second[:20, 200:300]), "A, both times"
+    assert len({glyph(first[200:300, :20]), glyph(first[200:300, -20:]), ()}) == 3
+
+
+def glyph(pixels: npt.NDArray[np.uint8]) -> tuple[tuple[bool, ...], ...]:
+    """Return the white pixels, without the rows and columns around them."""
+    white = (pixels == 255).all(axis=2)
+    rows, columns = np.flatnonzero(white.any(axis=1)), np.flatnonzero(white.any(axis=0))
+    found = white[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1] if rows.size else white[:0]
+    return tuple(map(tuple, found.tolist()))
 
 
 @pytest.mark.peers
