@@ -38,7 +38,11 @@ from tests.unit.inference.results import (
     slice_indices,
     volume_of,
 )
-from tests.unit.inference.test_structures import filled
+from tests.unit.inference.test_structures import (
+    centroid_lps_mm,
+    filled,
+    mask_centroid_lps_mm,
+)
 
 pytestmark = pytest.mark.peers
 
@@ -273,9 +277,13 @@ def referenced_segments(item: Dataset) -> Iterator[tuple[str, int]]:
 
 def test_contours_filled_again_are_the_label_map(returned: Returned) -> None:
     [file] = returned.files[form_of(returned, Output.RTSTRUCT)]
-    found = filled(dcmread(BytesIO(file)), returned.result.volume)
+    volume, structures = returned.result.volume, dcmread(BytesIO(file))
+    found = filled(structures, volume)
     for number in (1, 2):
-        assert np.array_equal(found[number - 1], returned.result.label_map == number)
+        mask = returned.result.label_map == number
+        assert np.array_equal(found[number - 1], mask)
+        expected = mask_centroid_lps_mm(volume, mask)
+        assert centroid_lps_mm(structures, number) == pytest.approx(expected, abs=1e-3)
 
 
 @pytest.mark.parametrize("output", SEGMENTED)

