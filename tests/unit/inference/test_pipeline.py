@@ -21,8 +21,11 @@ from gateway.inference import (
 )
 from gateway.inference.descriptor import NothingFound
 from gateway.settings import ResultSettings
+from gateway.testing.scanner import write_series
 from tests.unit.inference.bundles import IDENTITY, phantom_series
 from tests.unit.inference.results import labelled, made_of, reread, segmented
+from tests.unit.inference.test_input_volumes import images
+from tests.unit.inference.zoo import FORMS, PHASES, zoo_bundle
 
 
 def test_a_series_becomes_a_seg_with_volumes_and_timings(
@@ -38,6 +41,28 @@ def test_a_series_becomes_a_seg_with_volumes_and_timings(
     assert all(ms > 0 for ms in result.timings_ms.values())
     [written] = result.objects
     assert dcmread(BytesIO(written.file)).SOPInstanceUID == written.dataset.SOPInstanceUID
+
+
+def test_a_repeated_job_of_several_inputs_gives_equal_bytes(
+    tmp_path: Path, hosts: BundleHosts
+) -> None:
+    """In another process, and with the files of each series in another order."""
+    wanted = {"grid": "resample", "outputs": ["seg", "sr"]}
+    model = zoo_bundle(tmp_path / "models", "keys", FORMS["keys"], more=wanted)
+    columns = dict(zip(PHASES, (20, 20, 24), strict=True))
+    first, *others = (
+        write_series(images(columns[name], seed), tmp_path / name)
+        for seed, name in enumerate(PHASES)
+    )
+    named = dict(zip(PHASES[1:], others, strict=True))
+    result = segment_series(first, model, hosts, IDENTITY, others=named)
+    turned = {name: paths[::-1] for name, paths in named.items()}
+    with BundleHosts() as fresh:
+        again = segment_series(first[::-1], model, fresh, IDENTITY, others=turned)
+    assert [one.file for one in again.objects] == [one.file for one in result.objects]
+    assert len(result.objects) == 2
+    assert sum(measure.voxels for measure in result.segments) > 0
+    assert list(result.timings_ms)[:3] == ["read", "decode", "resample"]
 
 
 def test_every_node_gets_its_forms_and_equal_ones_are_written_once(
