@@ -219,12 +219,6 @@ def test_a_new_revision_names_the_report_that_it_takes_the_place_of(
     assert second[0].dataset.ContentLabel == "THRESHOLDS_R2"
 
 
-def test_equal_inputs_give_equal_bytes(volume: SeriesVolume, thresholds: Model) -> None:
-    result = segmented(volume, labelled(volume), thresholds)
-    first, second = (part10(made_of(result, DEFAULT, REPORT)[1].dataset) for _ in range(2))
-    assert first == second
-
-
 @pytest.mark.peers
 @pytest.mark.parametrize("plane", [Plane.AXIAL, Plane.OBLIQUE])
 @pytest.mark.parametrize("found", [True, False])

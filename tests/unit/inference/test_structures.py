@@ -154,12 +154,6 @@ def test_a_segment_that_was_not_found_is_a_region_without_contours(
     assert not any("ContourSequence" in roi for roi in made.dataset.ROIContourSequence)
 
 
-def test_equal_inputs_give_equal_bytes(volume: SeriesVolume, thresholds: Model) -> None:
-    result = segmented(volume, labelled(volume), thresholds)
-    first, second = (part10(made_of(result, FORM)[0].dataset) for _ in range(2))
-    assert first == second
-
-
 @pytest.mark.corpus
 @pytest.mark.filterwarnings("ignore::UserWarning")  # values that the scanners wrote
 @pytest.mark.parametrize(
