@@ -103,6 +103,13 @@ def image_frames(dataset: Dataset) -> tuple[ImageFrame, ...]:
     )
 
 
+def functional_group(dataset: Dataset, frame_number: int, keyword: str) -> Dataset:
+    """Return the item of a functional group that counts for a frame, from 1, or an empty one."""
+    shared = next(iter(dataset.get("SharedFunctionalGroupsSequence") or []), Dataset())
+    own = dataset.PerFrameFunctionalGroupsSequence[frame_number - 1]
+    return _Groups(own=own, shared=shared).item(keyword)
+
+
 def image_type(dataset: Dataset) -> tuple[str, ...]:
     """Return the values of Image Type (0008,0008), none where it is missing."""
     return _values(dataset.get("ImageType"))

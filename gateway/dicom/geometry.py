@@ -48,6 +48,9 @@ __all__ = [
     "volume_geometry",
 ]
 
+_SIDES = (("L", "R"), ("P", "A"), ("H", "F"))
+"""The patient's sides towards which left, posterior and superior grow, and their opposites."""
+
 FEWEST_SLICES = 3
 """Any two slices are "regular"; only a third shows whether one is missing between them."""
 
@@ -84,6 +87,16 @@ class VolumeGeometry:
         normal = np.cross(self.affine_lps[:3, 2], self.affine_lps[:3, 1])
         step = self.affine_lps[:3, 0]
         return degrees_between(step, normal)
+
+    @property
+    def patient_orientation(self) -> tuple[str, str]:
+        """Where rows and columns lead: Patient Orientation (0020,0020), its main letters alone."""
+        letters = []
+        for axis in (2, 1):
+            direction = self.affine_lps[:3, axis]
+            main = int(np.abs(direction).argmax())
+            letters.append(_SIDES[main][0 if direction[main] > 0 else 1])
+        return letters[0], letters[1]
 
     @property
     def voxel_ml(self) -> float:

@@ -80,12 +80,16 @@ class Shear:
 
         Each pixel takes the label of the nearest pixel in its plane, at most half a pixel away.
         """
-        _, rows, columns = self.leaning.shape
         back = np.empty(self.leaning.shape, dtype=label_map.dtype)
-        for labels, target, offset in zip(label_map, back, self.offsets, strict=True):
-            row, column = (int(part) for part in np.floor(offset + 0.5))
-            target[...] = labels[row : row + rows, column : column + columns]
+        for index, target in enumerate(back):
+            target[...] = self.slice_back(label_map, index)
         return back
+
+    def slice_back(self, array: npt.NDArray[Any], index: int) -> npt.NDArray[Any]:
+        """Bring one slice of an array on the upright grid back, as `lean_back` does with all."""
+        _, rows, columns = self.leaning.shape
+        row, column = (int(part) for part in np.floor(self.offsets[index] + 0.5))
+        return array[index, row : row + rows, column : column + columns]
 
 
 def _shifted(

@@ -46,10 +46,11 @@ class WrittenObject:
 class SegmentationResult:
     """The objects of a series in every form that was asked for, with the measures.
 
-    ``timings_ms`` has the stages in order: read, decode, wait, preprocess, infer, postprocess,
-    transfer, measure and one for each kind of object. Of a series that was split to several
-    volumes, each has its objects, the names of its segments say which part they are of, and times
-    are of all.
+    ``timings_ms`` has the stages in order: read, decode, shear where a tilted gantry was set
+    upright, resample where an input was brought to another's grid, wait, preprocess, infer,
+    postprocess, transfer, measure and one for each kind of object. Of a series that was split to
+    several volumes, each has its objects, the names of its segments say which part they are of,
+    and times are of all.
     """
 
     objects: tuple[WrittenObject, ...]

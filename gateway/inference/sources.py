@@ -5,6 +5,7 @@ from pydicom import Dataset
 from pydicom.uid import UID, CTImageStorage
 from pydicom.valuerep import format_number_as_ds
 
+from gateway.dicom.frames import functional_group
 from gateway.dicom.uids import derived_uid
 from gateway.inference.volume import SeriesVolume
 
@@ -56,8 +57,9 @@ def stand_ins(volume: SeriesVolume) -> list[Dataset]:
         for keyword in MAY_BE_EMPTY:
             setattr(stand_in, keyword, None)
         stand_in.FrameOfReferenceUID = frame_of_reference_uid(source)
-        if frame_number(volume, index) is not None:
-            _place(stand_in, volume, index)
+        number = frame_number(volume, index)
+        if number is not None:
+            _place(stand_in, volume, index, number)
         if not stand_in.get("SliceThickness"):
             stand_in.pop("SliceThickness", None)
             stand_in.SliceThickness = format_number_as_ds(volume.geometry.slice_spacing_mm)
@@ -90,15 +92,44 @@ def source_reference(volume: SeriesVolume, index: int) -> Dataset:
     return reference
 
 
-def _place(stand_in: Dataset, volume: SeriesVolume, index: int) -> None:
+def instance_references(volume: SeriesVolume) -> list[Dataset]:
+    """Return a reference to each instance, which names its frames unless all of them are slices."""
+    slices: dict[str, list[int]] = {}
+    for index, source in enumerate(volume.sources):
+        slices.setdefault(str(source.SOPInstanceUID), []).append(index)
+    return [_instance_reference(volume, indices) for indices in slices.values()]
+
+
+def _instance_reference(volume: SeriesVolume, indices: list[int]) -> Dataset:
+    reference = source_reference(volume, indices[0])
+    numbers = sorted(n for n in (frame_number(volume, index) for index in indices) if n)
+    if numbers and len(numbers) < volume.sources[indices[0]].NumberOfFrames:
+        reference.ReferencedFrameNumber = numbers
+    else:
+        reference.pop("ReferencedFrameNumber", None)
+    return reference
+
+
+def image_position_lps_mm(volume: SeriesVolume, index: int) -> list[float]:
+    """Return Image Position (Patient) of a slice as its image has it.
+
+    Receivers match results to images by their place; the grid may lie a hair beside it.
+    """
+    source, number = volume.sources[index], frame_number(volume, index)
+    if number is not None:
+        source = functional_group(source, number, "PlanePositionSequence")
+    return [float(value) for value in source.ImagePositionPatient]
+
+
+def _place(stand_in: Dataset, volume: SeriesVolume, index: int, number: int) -> None:
     """Write at the top of a data set what a multi-frame object keeps in its functional groups."""
     grid = volume.source_geometry
     for keyword in (*_OF_FRAMES, "SOPClassUID", "SOPInstanceUID"):
         stand_in.pop(keyword, None)
-    place = grid.affine_lps @ [index, 0, 0, 1]
+    place = image_position_lps_mm(volume, index)
     row = grid.affine_lps[:3, 2] / grid.column_spacing_mm
     column = grid.affine_lps[:3, 1] / grid.row_spacing_mm
-    stand_in.ImagePositionPatient = [format_number_as_ds(float(x)) for x in place[:3]]
+    stand_in.ImagePositionPatient = [format_number_as_ds(x) for x in place]
     stand_in.ImageOrientationPatient = [
         format_number_as_ds(float(x)) for x in np.concatenate([row, column])
     ]
@@ -107,6 +138,5 @@ def _place(stand_in: Dataset, volume: SeriesVolume, index: int) -> None:
         format_number_as_ds(grid.column_spacing_mm),
     ]
     source = volume.sources[index]
-    number = frame_number(volume, index)
     stand_in.SOPClassUID = CTImageStorage  # any class of one image, whatever the modality
     stand_in.SOPInstanceUID = derived_uid("frame", str(source.SOPInstanceUID), str(number))

@@ -25,8 +25,9 @@ from gateway.inference.result import (
 from gateway.inference.sources import (
     MAY_BE_EMPTY,
     PATIENT_AND_STUDY,
-    frame_number,
     frame_of_reference_uid,
+    image_position_lps_mm,
+    instance_references,
     source_reference,
 )
 
@@ -116,14 +117,12 @@ def _reference(sop_class_uid: str, sop_instance_uid: str) -> Dataset:
 
 
 def _referenced(segmented: SegmentedVolume) -> Dataset:
-    """Refer to the source series: frame of reference, study, series and each image."""
+    """Refer to the source series: frame of reference, study, series and each instance."""
     volume = segmented.volume
     source = volume.sources[0]
     series = Dataset()
     series.SeriesInstanceUID = source.SeriesInstanceUID
-    series.ContourImageSequence = [
-        source_reference(volume, index) for index in range(len(volume.sources))
-    ]
+    series.ContourImageSequence = instance_references(volume)
     study = _reference(_STUDY_MANAGEMENT, str(source.StudyInstanceUID))
     study.RTReferencedSeriesSequence = [series]
     frame_of_reference = Dataset()
@@ -196,15 +195,9 @@ def _in_slice(
 
 
 def _affine_lps(segmented: SegmentedVolume, index: int) -> npt.NDArray[np.float64]:
-    """Return the matrix from (0, row, column, 1) to mm, in the very plane of the slice's image.
-
-    Receivers match contours to images by their place; the grid may lie a hair beside it.
-    """
-    volume = segmented.volume
-    affine_lps = volume.source_geometry.affine_lps.copy()
-    affine_lps[:3, 3] += index * affine_lps[:3, 0]
-    if frame_number(volume, index) is None:
-        affine_lps[:3, 3] = [float(x) for x in volume.sources[index].ImagePositionPatient]
+    """Return the matrix from (0, row, column, 1) to mm, in the very plane of the slice's image."""
+    affine_lps = segmented.volume.source_geometry.affine_lps.copy()
+    affine_lps[:3, 3] = image_position_lps_mm(segmented.volume, index)
     return affine_lps
 
 

@@ -61,6 +61,10 @@ class SeriesVolume:
         """
         return label_map if self.shear is None else self.shear.lean_back(label_map)
 
+    def slice_on_sources(self, index: int) -> FloatVolume:
+        """Return the values (rows, columns) of a slice as it was made."""
+        return self.array[index] if self.shear is None else self.shear.slice_back(self.array, index)
+
 
 def read_series_volume(
     paths: Sequence[Path], requirements: InputRequirements | None = None

@@ -1,6 +1,6 @@
 """Every kind of result through a real PACS and back: each voxel at its place in the patient."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from io import BytesIO
@@ -11,12 +11,13 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 from highdicom.seg import segread
+from highdicom.spatial import PixelToReferenceTransformer
 from highdicom.sr import srread
 from pydicom import Dataset, dcmread
 from pydicom.uid import UID, DeflatedExplicitVRLittleEndian, ExplicitVRLittleEndian
 
 from gateway.dimse.user import Outgoing, SendOutcome, send
-from gateway.inference import Model, Output, input_digest, part10, read_series_volume
+from gateway.inference import Model, Output, input_digest, part10
 from gateway.inference.forms import Form, forms_for
 from gateway.inference.result import ResultObject, SegmentedVolume
 from gateway.settings import DimseNode, ResultSettings
@@ -26,9 +27,22 @@ from tests.peers.dcmtk import storescu
 from tests.peers.dicom3tools import dciodvfy_errors
 from tests.peers.node import MODELS, Node, Plan
 from tests.peers.orthanc import Orthanc
-from tests.unit.inference.bundles import IDENTITY, phantom_series, threshold_bundle
-from tests.unit.inference.results import labelled, made_of, segmented
-from tests.unit.inference.test_structures import dice, filled
+from tests.unit.inference.bundles import IDENTITY, threshold_bundle
+from tests.unit.inference.results import (
+    SOURCES,
+    image_of,
+    labelled,
+    made_of,
+    plane_of,
+    segmented,
+    slice_indices,
+    volume_of,
+)
+from tests.unit.inference.test_structures import (
+    centroid_lps_mm,
+    filled,
+    mask_centroid_lps_mm,
+)
 
 pytestmark = pytest.mark.peers
 
@@ -44,7 +58,7 @@ SETTINGS = {
 }
 
 CASES = [
-    *((plane.value, "usual") for plane in Plane),
+    *((source, "usual") for source in SOURCES),
     *((Plane.OBLIQUE.value, name) for name in SETTINGS if name != "usual"),
 ]
 
@@ -77,15 +91,15 @@ def returned(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Returned:
     """Make every output, send it by C-STORE, and fetch it by WADO-RS."""
-    plane, settings = request.param
-    paths = phantom_series(tmp_path_factory.mktemp("series"), Plane(plane))
-    volume = read_series_volume(paths)
-    label_map = labelled(volume)
-    label_map[:3] = 0
-    identity = replace(IDENTITY, input_digest=input_digest([plane, settings]))
+    source, settings = request.param
+    volume = volume_of(source, tmp_path_factory.mktemp("series"))
+    found = labelled(volume)
+    found[:3] = 0
+    identity = replace(IDENTITY, input_digest=input_digest([source, settings]))
+    label_map = volume.on_sources(found)
     result = segmented(volume, label_map, model, identity, with_probabilities=True)
     forms = forms_for(list(Output), SETTINGS[settings])
-    made = made_of(result, *forms)
+    made = made_of(result, *forms, model_label_map=found)
     store(archive, [one.dataset for one in made], tmp_path_factory.mktemp("sent"))
     files: dict[Form, list[bytes]] = {form: [] for form in forms}
     for one in made:
@@ -157,28 +171,54 @@ class Read:
 
 
 def by_highdicom(file: bytes, number: int) -> Read:
+    """Read a segment as one volume, or frame by frame where the stack leans."""
     seg = segread(BytesIO(file))
-    volume = seg.get_volume(segment_numbers=[number], rescale_fractional=False)
-    array = volume.array[..., 0]
-    return read_of(array, volume.affine)
+    if seg.get_volume_geometry() is not None:
+        volume = seg.get_volume(segment_numbers=[number], rescale_fractional=False)
+        return read_of(volume.array[..., 0], volume.affine)
+    frames = range(1, seg.NumberOfFrames + 1)
+    stored = np.stack([seg.get_stored_frame(frame) for frame in frames])
+    places = (PixelToReferenceTransformer.for_image(seg, frame_number=n) for n in frames)
+    # Theirs are of (column, row).
+    return joined(seg, number, stored, (one.affine[:, [2, 1, 0, 3]] for one in places))
 
 
 def by_pydicom(file: bytes, number: int) -> Read:
     seg = dcmread(BytesIO(file))
     [shared] = seg.SharedFunctionalGroupsSequence
-    frames = seg.pixel_array.reshape(-1, seg.Rows, seg.Columns)
-    values, places = [], []
-    for frame, group in zip(frames, seg.PerFrameFunctionalGroupsSequence, strict=True):
-        plane = frame == number if seg.SegmentationType == "LABELMAP" else frame
-        named = group.get(
-            "SegmentIdentificationSequence", shared.get("SegmentIdentificationSequence")
-        )
-        if named and named[0].ReferencedSegmentNumber != number:
-            continue
-        read = read_of(plane[None], affine_of(group, shared))
-        values.append(read.values)
-        places.append(read.places_lps_mm)
-    return Read(values=np.concatenate(values), places_lps_mm=np.concatenate(places))
+    stored = seg.pixel_array.reshape(-1, seg.Rows, seg.Columns)
+    groups = seg.PerFrameFunctionalGroupsSequence
+    return joined(seg, number, stored, (affine_of(group, shared) for group in groups))
+
+
+def joined(
+    seg: Dataset,
+    number: int,
+    stored: npt.NDArray[Any],
+    affines_lps: Iterable[npt.NDArray[np.float64]],
+) -> Read:
+    """Put the frames of a segment together, each with what takes (0, row, column, 1) to LPS mm."""
+    reads = []
+    for named, frame, affine_lps in zip(segments_of(seg), stored, affines_lps, strict=True):
+        if named in (None, number):
+            plane = frame == number if named is None else frame
+            reads.append(read_of(plane[None], affine_lps))
+    return Read(
+        values=np.concatenate([read.values for read in reads]),
+        places_lps_mm=np.concatenate([read.places_lps_mm for read in reads]),
+    )
+
+
+def segments_of(seg: Dataset) -> Iterator[int | None]:
+    """Yield the segment number of each frame, None where it shows all segments."""
+    [shared] = seg.SharedFunctionalGroupsSequence
+    for group in seg.PerFrameFunctionalGroupsSequence:
+        named = [
+            item
+            for groups in (group, shared)
+            for item in groups.get("SegmentIdentificationSequence", [])
+        ]
+        yield int(named[0].ReferencedSegmentNumber) if named else None
 
 
 def affine_of(group: Dataset, shared: Dataset) -> npt.NDArray[np.float64]:
@@ -237,9 +277,70 @@ def referenced_segments(item: Dataset) -> Iterator[tuple[str, int]]:
 
 def test_contours_filled_again_are_the_label_map(returned: Returned) -> None:
     [file] = returned.files[form_of(returned, Output.RTSTRUCT)]
-    found = filled(dcmread(BytesIO(file)), returned.result.volume.sources)
+    volume, structures = returned.result.volume, dcmread(BytesIO(file))
+    found = filled(structures, volume)
     for number in (1, 2):
-        assert dice(found[number - 1], returned.result.label_map == number) > 0.98
+        mask = returned.result.label_map == number
+        assert np.array_equal(found[number - 1], mask)
+        expected = mask_centroid_lps_mm(volume, mask)
+        assert centroid_lps_mm(structures, number) == pytest.approx(expected, abs=1e-3)
+
+
+@pytest.mark.parametrize("output", SEGMENTED)
+def test_each_frame_lies_on_the_image_that_it_names(returned: Returned, output: Output) -> None:
+    """In the same plane, and in the frame of reference of the source, with the slice's voxels."""
+    result = returned.result
+    index_of = slice_indices(result.volume)
+    for file in returned.files[form_of(returned, output)]:
+        seg = dcmread(BytesIO(file))
+        assert seg.FrameOfReferenceUID == result.volume.sources[0].FrameOfReferenceUID
+        for group in seg.PerFrameFunctionalGroupsSequence:
+            [derivation] = group.DerivationImageSequence
+            [reference] = derivation.SourceImageSequence
+            index = index_of[image_of(reference)]
+            source = plane_of(result.volume, index)
+            [place] = group.PlanePositionSequence
+            assert place.ImagePositionPatient == source.ImagePositionPatient
+            assert reference.ReferencedSOPClassUID == result.volume.sources[index].SOPClassUID
+        assert_names_sources(seg.ReferencedSeriesSequence, "ReferencedInstanceSequence", result)
+
+
+def assert_names_sources(series: Sequence[Dataset], keyword: str, result: SegmentedVolume) -> None:
+    """Check that one series is referred to, and each of its instances once, as a whole."""
+    [one] = series
+    sources = {str(one.SOPInstanceUID): str(one.SOPClassUID) for one in result.volume.sources}
+    assert one.SeriesInstanceUID == result.volume.sources[0].SeriesInstanceUID
+    items = list(one[keyword].value)
+    references = [(item.ReferencedSOPInstanceUID, item.ReferencedSOPClassUID) for item in items]
+    assert sorted(references) == sorted(sources.items())
+    assert not any("ReferencedFrameNumber" in item for item in items)
+
+
+def test_structures_captures_and_reports_name_their_images(returned: Returned) -> None:
+    result = returned.result
+    index_of = slice_indices(result.volume)
+    [file] = returned.files[form_of(returned, Output.RTSTRUCT)]
+    structures = dcmread(BytesIO(file))
+    [frame_of_reference] = structures.ReferencedFrameOfReferenceSequence
+    uids = {one.ReferencedFrameOfReferenceUID for one in structures.StructureSetROISequence}
+    uids |= {frame_of_reference.FrameOfReferenceUID, structures.FrameOfReferenceUID}
+    assert uids == {result.volume.sources[0].FrameOfReferenceUID}
+    [study] = frame_of_reference.RTReferencedStudySequence
+    assert study.ReferencedSOPInstanceUID == result.volume.sources[0].StudyInstanceUID
+    assert_names_sources(study.RTReferencedSeriesSequence, "ContourImageSequence", result)
+
+    captures = [dcmread(BytesIO(one)) for one in returned.files[form_of(returned, Output.SC)]]
+    shown = [index_of[image_of(one.SourceImageSequence[0])] for one in captures]
+    assert shown == np.flatnonzero(result.label_map.any(axis=(1, 2))).tolist()
+
+    [file] = returned.files[form_of(returned, Output.SR)]
+    [evidence] = dcmread(BytesIO(file)).CurrentRequestedProcedureEvidenceSequence
+    [series] = [
+        one
+        for one in evidence.ReferencedSeriesSequence
+        if one.SeriesInstanceUID == result.volume.sources[0].SeriesInstanceUID
+    ]
+    assert_names_sources([series], "ReferencedSOPSequence", result)
 
 
 def test_captures_come_back_as_they_were_drawn(returned: Returned) -> None:

@@ -82,6 +82,8 @@ def enhanced(datasets: Sequence[Dataset], *, stacks: Sequence[str] = ()) -> Data
         "RescaleIntercept",
         "RescaleType",
         "AcquisitionNumber",
+        "WindowCenter",
+        "WindowWidth",
     ):
         dataset.pop(keyword, None)
     dataset.SOPClassUID = dataset.file_meta.MediaStorageSOPClassUID = sop_class
@@ -110,6 +112,7 @@ def _groups(source: Dataset, stack: str) -> Dataset:
     groups.PixelValueTransformationSequence = [
         _item(source, "RescaleSlope", "RescaleIntercept", "RescaleType")
     ]
+    groups.FrameVOILUTSequence = [_item(source, "WindowCenter", "WindowWidth")]
     content = Dataset()
     content.FrameAcquisitionNumber = source.get("AcquisitionNumber")
     content.StackID = stack

@@ -6,11 +6,13 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 
+import numpy as np
 import torch
 
 from gateway.inference import Model, ResultIdentity, bundle_digest, load_model
-from gateway.testing.phantom import Anatomy
+from gateway.testing.phantom import Anatomy, SamplingGrid
 from gateway.testing.scanner import Acquisition, Plane, scan, write_series
+from tests.unit.dicom.images import slices
 
 REPOSITORY = Path(__file__).parents[3]
 
@@ -171,6 +173,20 @@ def ct_tissue(models_dir: Path) -> Model:
     now = f"bundle_digest: {bundle_digest(models_dir / 'ct_tissue')}"
     (models_dir / "ct_tissue.yaml").write_text(text.replace(line, now))
     return load_model(models_dir, "ct_tissue")
+
+
+def tilted_series(folder: Path) -> Sequence[Path]:
+    """Scan the same object with a gantry tilted by 15 degrees, its table moving along z."""
+    angle = np.radians(15)
+    steps = ((0, 0, 5.5), (0, 2.5 * np.cos(angle), 2.5 * np.sin(angle)), (3.0, 0, 0))
+    shape = (19, 44, 37)
+    affine = np.eye(4)
+    affine[:3, :3] = np.transpose(steps)
+    affine[:3, 3] = (33.0, -45.0, 110.0) - affine[:3, :3] @ ((np.array(shape) - 1) / 2)
+    x, y, z = (float(value) for value in affine[:3, 3])
+    grid = SamplingGrid(origin_lps_mm=(x, y, z), steps_lps_mm=steps, shape=shape)
+    hounsfield, _ = Anatomy.asymmetric_object().sample_grid(grid)
+    return write_series(slices(hounsfield, affine, "tilted"), folder)
 
 
 def phantom_series(

@@ -44,6 +44,13 @@ def test_what_is_predicted_grows_with_the_volume_and_the_classes() -> None:
     assert predicted(CT, 14) > 3 * 4_200
 
 
+def test_each_further_input_is_counted_as_much_as_the_first() -> None:
+    one, two, four = (predicted(CT, 2, inputs=number) for number in (1, 2, 4))
+    volume_mb = 300 * 512 * 512 * 4 / (1 << 20)
+    assert two - one == pytest.approx(3 * volume_mb)
+    assert four - one == pytest.approx(3 * (two - one))
+
+
 def test_weights_are_part_of_what_a_loaded_model_takes() -> None:
     assert loaded_need(1 << 30).loaded_mb - loaded_need(0).loaded_mb == 1024
 

@@ -152,7 +152,7 @@ def test_segments_have_the_same_names_in_every_form(
 ) -> None:
     result = segmented(volume, labelled(volume), thresholds, with_probabilities=True)
     for made in made_of(result, DEFAULT, LABELMAP, FRACTIONAL):
-        kidney = made.dataset.SegmentSequence[-1]
+        kidney = reread(made.dataset).SegmentSequence[-1]
         assert (kidney.SegmentNumber, kidney.SegmentLabel) == (2, "Left kidney")
         assert kidney.TrackingUID == result.tracking_uid(thresholds.descriptor.segments[0])
         [kind] = kidney.SegmentedPropertyTypeCodeSequence

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from pydicom import dcmread
+from pydicom import Dataset, dcmread
+from pydicom.uid import ExplicitVRLittleEndian, RLELossless
 
 from gateway.errors import GeometryRefused, InputRefused
 from gateway.inference import (
@@ -20,8 +21,11 @@ from gateway.inference import (
 )
 from gateway.inference.descriptor import NothingFound
 from gateway.settings import ResultSettings
+from gateway.testing.scanner import write_series
 from tests.unit.inference.bundles import IDENTITY, phantom_series
 from tests.unit.inference.results import labelled, made_of, reread, segmented
+from tests.unit.inference.test_input_volumes import images
+from tests.unit.inference.zoo import FORMS, PHASES, zoo_bundle
 
 
 def test_a_series_becomes_a_seg_with_volumes_and_timings(
@@ -37,6 +41,28 @@ def test_a_series_becomes_a_seg_with_volumes_and_timings(
     assert all(ms > 0 for ms in result.timings_ms.values())
     [written] = result.objects
     assert dcmread(BytesIO(written.file)).SOPInstanceUID == written.dataset.SOPInstanceUID
+
+
+def test_a_repeated_job_of_several_inputs_gives_equal_bytes(
+    tmp_path: Path, hosts: BundleHosts
+) -> None:
+    """In another process, and with the files of each series in another order."""
+    wanted = {"grid": "resample", "outputs": ["seg", "sr"]}
+    model = zoo_bundle(tmp_path / "models", "keys", FORMS["keys"], more=wanted)
+    columns = dict(zip(PHASES, (20, 20, 24), strict=True))
+    first, *others = (
+        write_series(images(columns[name], seed), tmp_path / name)
+        for seed, name in enumerate(PHASES)
+    )
+    named = dict(zip(PHASES[1:], others, strict=True))
+    result = segment_series(first, model, hosts, IDENTITY, others=named)
+    turned = {name: paths[::-1] for name, paths in named.items()}
+    with BundleHosts() as fresh:
+        again = segment_series(first[::-1], model, fresh, IDENTITY, others=turned)
+    assert [one.file for one in again.objects] == [one.file for one in result.objects]
+    assert len(result.objects) == 2
+    assert sum(measure.voxels for measure in result.segments) > 0
+    assert list(result.timings_ms)[:3] == ["read", "decode", "resample"]
 
 
 def test_every_node_gets_its_forms_and_equal_ones_are_written_once(
@@ -56,6 +82,46 @@ def test_every_node_gets_its_forms_and_equal_ones_are_written_once(
     assert len({one.dataset.SOPInstanceUID for one in result.objects}) == len(result.objects)
 
 
+def test_each_nodes_frames_and_transfer_syntax_are_in_its_files(
+    tmp_path: Path, hosts: BundleHosts, thresholds: Model
+) -> None:
+    """Of one run, for nodes that differ in one setting each."""
+    model = with_outputs(thresholds, "seg", "labelmap")
+    nodes = [
+        ResultSettings(),
+        ResultSettings(omit_empty_frames=False),
+        ResultSettings(max_frames=20),
+        ResultSettings(transfer_syntax="rle-lossless"),
+    ]
+    result = segment_series(phantom_series(tmp_path), model, hosts, IDENTITY, nodes)
+    usual, full, parted, compressed = (
+        [
+            dcmread(BytesIO(one.file))
+            for form in forms_for(model.descriptor.outputs, node)
+            for one in result.objects
+            if one.form == form
+        ]
+        for node in nodes
+    )
+    filled = [len({*frames_of(usual[0], n)}) for n in (1, 2)]
+    assert [int(one.NumberOfFrames) for one in usual] == [sum(filled), max(filled)]
+    assert [int(one.NumberOfFrames) for one in full] == [2 * 19, 19]
+    assert [int(one.NumberOfFrames) for one in parted] == [*filled, max(filled)]
+    syntaxes = [one.file_meta.TransferSyntaxUID for one in compressed]
+    assert syntaxes == [ExplicitVRLittleEndian, RLELossless]
+    assert np.array_equal(compressed[1].pixel_array, usual[1].pixel_array)
+
+
+def frames_of(seg: Dataset, number: int) -> list[int]:
+    """Return the frames of a segment that hold voxels."""
+    groups = seg.PerFrameFunctionalGroupsSequence
+    return [
+        index
+        for index, (frame, group) in enumerate(zip(seg.pixel_array, groups, strict=True))
+        if frame.any() and group.SegmentIdentificationSequence[0].ReferencedSegmentNumber == number
+    ]
+
+
 @pytest.mark.parametrize(
     ("choice", "outputs"),
     [("outputs", ["seg", "sr"]), ("report", ["sr"]), ("nothing", [])],
@@ -67,6 +133,24 @@ def test_what_a_series_without_findings_gives_is_the_descriptors_choice(
     result = segment_series(empty_series(tmp_path), model, hosts, IDENTITY)
     assert [one.form.output.value for one in result.objects] == outputs
     assert [measure.voxels for measure in result.segments] == [0, 0]
+    for one in result.objects:
+        if one.form.output is Output.SR:
+            assert absences(dcmread(BytesIO(one.file))) == ["Absent", "Absent"]
+
+
+def absences(report: Dataset) -> list[str]:
+    """Return what each group of measurements says of the presence of its finding."""
+    [groups] = [one for one in report.ContentSequence if _name(one) == "Imaging Measurements"]
+    return [
+        one.ConceptCodeSequence[0].CodeMeaning
+        for group in groups.ContentSequence
+        for one in group.ContentSequence
+        if _name(one) == "Presence of property"
+    ]
+
+
+def _name(item: Dataset) -> str:
+    return str(item.ConceptNameCodeSequence[0].CodeMeaning)
 
 
 def test_a_node_that_takes_no_report_gets_none_of_an_empty_result(

@@ -301,6 +301,7 @@ def test_labels_on_a_tilted_series_return_to_its_own_slices(tmp_path: Path) -> N
     assert volume.source_geometry.shape == (15, 48, 40)
     assert volume.source_geometry.tilt_degrees == pytest.approx(20, abs=1e-3)
     assert list(volume.timings_ms) == ["read", "decode", "shear"]
+    assert np.array_equal(volume.slice_on_sources(3), volume.on_sources(volume.array)[3])
     found = volume.on_sources((volume.array > 0).astype(np.uint8)) == 1
     assert 2 * (found & ball).sum() / (found.sum() + ball.sum()) > 0.97
     assert np.abs(np.argwhere(found).mean(0) - np.argwhere(ball).mean(0)).max() < 0.5
