@@ -93,7 +93,7 @@ def _pipeline(
         store=store,
         router=router,
         segmenter=Segmenter(store, book.model, hosts, ae_title, settings.nodes, decoders),
-        deliverer=Deliverer(store, settings.nodes, ae_title),
+        deliverer=Deliverer(store, settings.nodes, ae_title, settings.deidentification.words),
         patience=_patience(settings.delivery),
         priority_of=lambda model: priority_of(model, book.model),
     )

@@ -33,7 +33,8 @@ _DUMMIES: Final = {
     "DT": "19000101",
     "IS": "0",
     "TM": "000000",
-    **dict.fromkeys(("AE", "CS", "LO", "LT", "PN", "SH", "ST", "UC", "UT"), _REMOVED),
+    "PN": f"{_REMOVED}^",
+    **dict.fromkeys(("AE", "CS", "LO", "LT", "SH", "ST", "UC", "UT"), _REMOVED),
 }
 """Values that say nothing; of other VRs the element stays without one."""
 _TEXT: Final = frozenset({"AE", "CS", "LO", "LT", "SH", "ST", "UC", "UR", "UT"})
@@ -68,7 +69,7 @@ class Cleaner:
             if known is None or known.treatment is Treatment.REMOVE:
                 del dataset[tag]
             elif tag in (PATIENT_NAME, PATIENT_ID):
-                write_text(dataset, tag, known.vr, self.patient)
+                name_patient(dataset, tag, self.patient)
             elif known.vr == "SQ":
                 self._treat_sequence(dataset, known, character_set)
             else:
@@ -118,20 +119,37 @@ class Cleaner:
                 names_somebody = self.identifiers.occur_in(words)
                 return _REMOVED if value.strip() and (names_somebody or not words) else words
             case _:
-                return value if self._may_stay(known.vr, value) else ""
+                return self._kept(known.vr, value)
 
-    def _may_stay(self, vr: str, value: str) -> bool:
+    def _kept(self, vr: str, value: str) -> str:
         form = _FORMS.get(vr)
         if form is not None:
-            return not value.strip() or form.fullmatch(value.rstrip("\0")) is not None
-        return not self.identifiers.occur_in(value, is_defined_term=vr == "CS")
+            return value if form.fullmatch(value.rstrip("\0")) else ""
+        names_somebody = self.identifiers.occur_in(value, is_defined_term=vr == "CS")
+        return _REMOVED if names_somebody else value
 
     def _uid(self, known: Named, uid: str) -> str:
         """Return a UID's pseudonym; those of classes and encodings stay, as DICOM has them."""
-        names_a_class = "Class" in known.keyword or "TransferSyntax" in known.keyword
-        if not uid or (names_a_class and uid.startswith(DICOM_ROOT)):
+        if not uid or (names_a_class(known.keyword) and uid.startswith(DICOM_ROOT)):
             return uid
         pseudonym = self.pseudonyms.uid(uid)
         if pseudonym != uid:
             self.uids[pseudonym] = uid
         return pseudonym
+
+
+def name_patient(dataset: Dataset, tag: int, patient: str) -> None:
+    """Write a pseudonym as Patient ID or Patient's Name.
+
+    As a name it ends in a caret, which says that it is a whole family name: libraries warn of
+    names without one.
+    """
+    if tag == PATIENT_ID:
+        write_text(dataset, tag, "LO", patient)
+    else:
+        write_text(dataset, tag, "PN", f"{patient}^")
+
+
+def names_a_class(keyword: str) -> bool:
+    """Tell whether an attribute's UIDs name classes or encodings instead of objects."""
+    return "Class" in keyword or "TransferSyntax" in keyword

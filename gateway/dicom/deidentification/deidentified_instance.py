@@ -8,7 +8,7 @@ from typing import Final
 from pydicom import Dataset
 
 from gateway.dicom.data_set import encoded_data_set, read_data_set
-from gateway.dicom.deidentification.cleaning import PATIENT_ID, PATIENT_NAME, Cleaner
+from gateway.dicom.deidentification.cleaning import PATIENT_ID, PATIENT_NAME, Cleaner, name_patient
 from gateway.dicom.deidentification.identifiers import identifiers_of
 from gateway.dicom.deidentification.originals import (
     PATIENT_ATTRIBUTES,
@@ -20,7 +20,6 @@ from gateway.dicom.deidentification.originals import (
 )
 from gateway.dicom.deidentification.pseudonyms import Pseudonyms
 from gateway.dicom.deidentification.refusals import SENTENCES, DeidentificationReason, refusal
-from gateway.dicom.deidentification.values import write_text
 from gateway.dicom.elements import PARSE_ERRORS
 from gateway.errors import DataSetUnreadable, DeidentificationRefused
 
@@ -122,8 +121,8 @@ def _name(dataset: Dataset, kept: KeptInstance) -> None:
 
 def _mark(dataset: Dataset, patient: str) -> None:
     """Say what was done, and give the patient a pseudonym also where it had no name."""
-    for tag, vr in ((PATIENT_NAME, "PN"), (PATIENT_ID, "LO")):
-        write_text(dataset, tag, vr, patient)
+    for tag in (PATIENT_NAME, PATIENT_ID):
+        name_patient(dataset, tag, patient)
     dataset.PatientIdentityRemoved = "YES"
     dataset.LongitudinalTemporalInformationModified = "MODIFIED"
     dataset.DeidentificationMethod = "PS3.15 Annex E basic profile with options"

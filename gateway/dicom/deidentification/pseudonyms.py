@@ -56,7 +56,7 @@ class Pseudonyms:
         return uid if is_registered(uid) else uid_of_digest(self._digest("returned", uid))
 
     def patient(self, patient: PatientKey) -> str:
-        """Return the Patient ID, and name, that stand for a patient: 16 letters and digits."""
+        """Return the Patient ID that stands for a patient: 16 letters and digits."""
         return b32encode(self._digest("patient", *patient.parts)[:_PATIENT_BYTES]).decode("ascii")
 
     def days(self, patient: PatientKey) -> int:

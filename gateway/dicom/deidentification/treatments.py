@@ -15,6 +15,8 @@ _DESCRIPTIVE: Final = frozenset({"LO", "LT", "SH", "ST", "UC", "UT"})
 _NUMERIC: Final = frozenset(
     {"AT", "DS", "FD", "FL", "IS", "OD", "OF", "OL", "OV", "OW", "SL", "SS", "SV", "UL", "US", "UV"}
 )
+_ACQUISITION_CONTEXT_SEQUENCE: Final = 0x00400555
+"""Of the sequences that may go, the one that must be there in some objects, and may be empty."""
 _GRAPHIC_GROUPS: Final = range(0x5000, 0x5020), range(0x6000, 0x6020)
 """Curves and overlays, which repeat over the even ones of these groups (PS3.5 section 7.6)."""
 
@@ -150,6 +152,8 @@ def _by_row(tag: int, codes: list[str]) -> Treatment:
         return Treatment.WORDS
     if vr == "UI" and profile == "D":
         return Treatment.MAP
+    if vr == "SQ" and profile.startswith("X/") and profile != "X/Z/U*":
+        return Treatment.EMPTY if tag == _ACQUISITION_CONTEXT_SEQUENCE else Treatment.REMOVE
     return _PROFILE[profile]
 
 

@@ -6,8 +6,6 @@ from functools import cache
 from importlib.resources import files
 from typing import Final
 
-from pydicom.sr.codedict import codes
-
 from gateway.dicom.text import folded
 
 _PIECES: Final = re.compile(r"[^\W\d_]+|\d+")
@@ -66,6 +64,9 @@ def vocabulary() -> frozenset[str]:
 
 
 def _code_words() -> Iterator[str]:
+    # Megabytes of codes, which only a process that de-identifies needs.
+    from pydicom.sr.codedict import codes
+
     for scheme in _SCHEMES:
         concepts = getattr(codes, scheme)
         for keyword in concepts.dir():

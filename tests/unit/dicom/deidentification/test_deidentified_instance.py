@@ -50,7 +50,7 @@ def test_the_patient_has_a_pseudonym_and_nothing_else(
     image: Dataset, pseudonyms: Pseudonyms
 ) -> None:
     result = after(image, pseudonyms)
-    assert result.PatientID == str(result.PatientName)
+    assert str(result.PatientName) == f"{result.PatientID}^"
     assert len(result.PatientID) == 16
     assert (result.PatientBirthDate, result.PatientSex) == ("", "")
     assert (result.AccessionNumber, result.StudyID, result.ReferringPhysicianName) == ("", "", "")

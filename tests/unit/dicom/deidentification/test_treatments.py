@@ -37,6 +37,8 @@ def test_the_table_is_whole_and_in_order() -> None:
         ("SeriesDescription", Treatment.WORDS),
         ("ReasonForRequestedProcedureCodeSequence", Treatment.REMOVE),
         ("SourceImageSequence", Treatment.ITEMS),
+        ("ReferencedStudySequence", Treatment.REMOVE),
+        ("AcquisitionContextSequence", Treatment.EMPTY),
         ("ContentSequence", Treatment.DUMMY),
         ("SOPInstanceUID", Treatment.MAP),
         ("DeviceUID", Treatment.KEEP),
