@@ -15,6 +15,16 @@ class OutgoingFolders:
         self._root = data_dir / "outgoing"
         self._require_space = require_space
 
+    def left(self) -> tuple[str, ...]:
+        """Return the jobs that have a folder."""
+        if not self._root.is_dir():
+            return ()
+        return tuple(folder.name for folder in self._root.iterdir())
+
+    def discard(self, job_id: str) -> None:
+        """Delete a job's folder, where there is one."""
+        shutil.rmtree(self._root / job_id, ignore_errors=True)
+
     @contextmanager
     def of(self, job_id: str) -> Iterator[Path]:
         """Give a job an empty folder, which goes when the block ends.
@@ -27,9 +37,9 @@ class OutgoingFolders:
         folder = self._root / job_id
         self._require_space()
         with store_errors():
-            shutil.rmtree(folder, ignore_errors=True)
+            self.discard(job_id)
             folder.mkdir(parents=True)
         try:
             yield folder
         finally:
-            shutil.rmtree(folder, ignore_errors=True)
+            self.discard(job_id)

@@ -16,9 +16,10 @@ from gateway.dicom.part10 import file_header
 from gateway.dicom.reasons import named
 from gateway.dicom.text import folded
 from gateway.dimse.user import Outgoing
-from gateway.errors import DeidentificationRefused
+from gateway.errors import DeidentificationRefused, NotFound
 from gateway.store import IdentityChange, Instance, Job, NodeStore
 from gateway.store.filesystem import store_errors
+from gateway.store.jobs import OPEN_STATES
 
 
 class Outbound:
@@ -98,6 +99,17 @@ class Outbound:
                 sop_class_uid=instance.sop_class_uid,
                 sop_instance_uid=instance.sop_instance_uid,
             )
+
+
+def discard_left(store: NodeStore) -> None:
+    """Delete what a killed worker left of jobs that nobody will carry on."""
+    for job_id in store.outgoing.left():
+        try:
+            is_open = store.jobs.get(job_id).state in OPEN_STATES
+        except NotFound:
+            is_open = False
+        if not is_open:
+            store.outgoing.discard(job_id)
 
 
 def _written(folder: Path, kept: Instance, changed: ChangedInstance) -> Outgoing:

@@ -16,6 +16,7 @@ from gateway.dicom.deidentification.values import (
     Named,
     character_set_of,
     has_other_vr,
+    is_sequence_for_one_only,
     items,
     named,
     text_of,
@@ -66,7 +67,11 @@ class Cleaner:
         character_set = character_set_of(dataset, inherited)
         for tag in list(map(int, dataset.keys())):
             known = named(tag)
-            if known is None or known.treatment is Treatment.REMOVE:
+            if (
+                known is None
+                or known.treatment is Treatment.REMOVE
+                or is_sequence_for_one_only(dataset, known)
+            ):
                 del dataset[tag]
             elif tag in (PATIENT_NAME, PATIENT_ID):
                 name_patient(dataset, tag, self.patient)

@@ -20,7 +20,7 @@ from gateway.dicom.deidentification.originals import (
 )
 from gateway.dicom.deidentification.pseudonyms import Pseudonyms
 from gateway.dicom.deidentification.treatments import Treatment
-from gateway.dicom.deidentification.values import named, text_of, walk, write_text
+from gateway.dicom.deidentification.values import Named, named, text_of, walk, write_text
 from gateway.dicom.elements import PARSE_ERRORS
 from gateway.dicom.uids import DICOM_ROOT
 from gateway.errors import DataSetUnreadable, PseudonymUnknown
@@ -89,22 +89,33 @@ class _WayBack:
             known = named(tag)
             if known is None:
                 continue
-            if known.vr == "UI" and known.treatment is Treatment.MAP:
-                new = _each(text_of(holder, tag, character_set), self._reference(known.keyword))
-            elif known.treatment is Treatment.SHIFT:
-                new = _each(text_of(holder, tag, character_set), self._date)
-            elif tag in (PATIENT_NAME, PATIENT_ID):
-                new = self.patient[known.keyword]
-            else:
+            change = self._change(known)
+            if change is None:
                 continue
-            if new != text_of(holder, tag, character_set):
-                write_text(holder, tag, known.vr, new)
+            before = text_of(holder, tag, character_set)
+            after = "\\".join(change(value.strip(" \0")) for value in before.split("\\"))
+            if after != before:
+                write_text(holder, tag, known.vr, after)
         self._restore(dataset)
 
     def uid(self, uid: str) -> str:
         """Return what a UID stands for, or the new one of what nobody here has named."""
         original = self.uids.get(uid)
         return self.pseudonyms.returned_uid(uid) if original is None else original["uid"]
+
+    def _change(self, known: Named) -> Callable[[str], str] | None:
+        """Return what becomes of each value of an attribute, or nothing where it stays."""
+        if known.vr == "UI" and known.treatment is Treatment.MAP:
+            return self._reference(known.keyword)
+        if known.treatment is Treatment.SHIFT:
+            return self._date
+        return self._name(known.keyword) if known.tag in (PATIENT_NAME, PATIENT_ID) else None
+
+    def _name(self, keyword: str) -> Callable[[str], str]:
+        def name(text: str) -> str:
+            return self.patient[keyword] if text.rstrip("^") == self.study["patient"] else text
+
+        return name
 
     def _reference(self, keyword: str) -> Callable[[str], str]:
         def reference(uid: str) -> str:
@@ -173,7 +184,3 @@ def _uids(dataset: Dataset) -> set[str]:
         if known is not None and known.vr == "UI":
             found |= set(text_of(holder, tag, "").split("\\"))
     return {uid.strip(" \0") for uid in found if uid and not uid.startswith(DICOM_ROOT)}
-
-
-def _each(text: str, change: Callable[[str], str]) -> str:
-    return "\\".join(change(value.strip(" \0")) for value in text.split("\\"))

@@ -43,6 +43,17 @@ def has_other_vr(dataset: Dataset, known: Named) -> bool:
     return vr is not None and vr not in known.vr.split(" or ")
 
 
+def is_sequence_for_one_only(dataset: Dataset, known: Named) -> bool:
+    """Tell whether the file and the dictionary differ in whether an element is a sequence.
+
+    What such an element holds is not walked through, so that nobody knows what it says.
+    """
+    vr = dataset.get_item(known.tag).VR
+    if known.vr != "SQ":
+        return vr == "SQ"
+    return vr not in ("SQ", "UN", None) or not isinstance(dataset[known.tag].value, ItemSequence)
+
+
 def items(dataset: Dataset, tag: int) -> list[Dataset]:
     """Return the items of a sequence; none where the element is no sequence after all."""
     value = dataset[tag].value

@@ -139,11 +139,17 @@ def planted(tag: int, vr: str, value: object) -> DataElement:
         (0x00081190, "UR", "http://pacs.example/Stefan"),
         (0x00083010, "UI", "1.2.3.4.99"),
         (0x00083002, "UI", "1.2.3.4.99"),
+        (0x00081115, "LO", "Stefan"),
+        (0x00080070, "SQ", []),
     ],
 )
 def test_names_are_found_wherever_they_stand(
     image: Dataset, pseudonyms: Pseudonyms, tag: int, vr: str, value: object
 ) -> None:
+    if vr == "SQ":
+        inner = Dataset()
+        inner.OperatorsName = "Zweig^Stefan"
+        value = [inner]
     image[tag] = planted(tag, vr, value)
     item, outer = Dataset(), Dataset()
     item[tag] = planted(tag, vr, value)

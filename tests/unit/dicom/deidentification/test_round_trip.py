@@ -4,12 +4,10 @@ from collections.abc import Callable, Collection, Mapping
 from datetime import date
 from pathlib import Path
 
-import highdicom
 import numpy as np
 import pytest
 from pydicom import Dataset, dcmread, dcmwrite
-from pydicom.sr.codedict import codes
-from pydicom.uid import ExplicitVRLittleEndian, generate_uid
+from pydicom.uid import ExplicitVRLittleEndian
 
 from gateway.dicom.data_set import read_data_set
 from gateway.dicom.deidentification import (
@@ -22,6 +20,7 @@ from gateway.dicom.deidentification import (
 )
 from gateway.dicom.part10 import file_header
 from gateway.errors import PseudonymUnknown
+from tests.peers.cloud_model import segmentation
 from tests.peers.corpus import Corpus
 from tests.peers.dicom3tools import dciodvfy_errors
 from tests.unit.dicom.deidentification.instances import kept, kept_file
@@ -61,36 +60,6 @@ def loaded(instance: KeptInstance, data_set: bytes, sop_instance_uid: str, path:
     header = file_header(instance.sop_class_uid, sop_instance_uid, instance.transfer_syntax_uid)
     path.write_bytes(header + data_set)
     return dcmread(path)
-
-
-def segmentation(slices: list[Dataset]) -> Dataset:
-    """Make a SEG as a cloud would: highdicom, a random mask, its own identity and time."""
-    mask = np.random.default_rng(7).random((len(slices), slices[0].Rows, slices[0].Columns)) > 0.9
-    description = highdicom.seg.SegmentDescription(
-        segment_number=1,
-        segment_label="Liver",
-        segmented_property_category=codes.SCT.Organ,
-        segmented_property_type=codes.SCT.Liver,
-        algorithm_type="AUTOMATIC",
-        algorithm_identification=highdicom.AlgorithmIdentificationSequence(
-            name="cloud", version="1", family=codes.DCM.ArtificialIntelligence
-        ),
-    )
-    made: Dataset = highdicom.seg.Segmentation(
-        source_images=slices,
-        pixel_array=mask,
-        segmentation_type="BINARY",
-        segment_descriptions=[description],
-        series_instance_uid=generate_uid(),
-        series_number=300,
-        sop_instance_uid=generate_uid(),
-        instance_number=1,
-        manufacturer="Cloud",
-        manufacturer_model_name="Model",
-        software_versions="1",
-        device_serial_number="1",
-    )
-    return made
 
 
 @pytest.fixture(scope="module")
