@@ -25,9 +25,9 @@ def kept_file(path: Path) -> KeptInstance | None:
     meta = dcmread(path, stop_before_pixels=True).file_meta
     return KeptInstance(
         data_set=file.read(),
-        transfer_syntax_uid=str(meta.TransferSyntaxUID),
-        sop_class_uid=str(meta.MediaStorageSOPClassUID),
-        sop_instance_uid=str(meta.MediaStorageSOPInstanceUID),
+        transfer_syntax_uid=str(meta.get("TransferSyntaxUID", ExplicitVRLittleEndian)),
+        sop_class_uid=str(meta.get("MediaStorageSOPClassUID", "")),
+        sop_instance_uid=str(meta.get("MediaStorageSOPInstanceUID", "")),
     )
 
 
