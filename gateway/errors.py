@@ -14,6 +14,7 @@
     │   ├── ConfigurationInvalid   settings, rules or models, with every problem's position
     │   ├── PeerRefused            the peer will not take this object
     │   ├── ModelFailed            the bundle raised an error on this series
+    │   ├── KeyUnusable            the key of pseudonyms is gone, or is another one
     │   └── NotFound               no such series, job, node or model
     └── Rejected                   the input itself is refused
         ├── ProtocolViolated       a peer sent what the DICOM upper layer does not know
@@ -23,7 +24,9 @@
         │   └── StudyMismatch      the request names another study than the data set
         ├── IdentifierRefused      a query or retrieval does not say what its level needs
         ├── GeometryRefused        the series is no regular grid of slices
-        └── InputRefused           the series is not what the model takes
+        ├── InputRefused           the series is not what the model takes
+        ├── DeidentificationRefused  an instance may show or say whose it is
+        └── PseudonymUnknown       an object is not of a study that was de-identified here
 """
 
 from collections.abc import Sequence
@@ -119,6 +122,10 @@ class ModelFailed(Permanent):
     """A bundle raised an error on a series."""
 
 
+class KeyUnusable(Permanent):
+    """The key of pseudonyms is missing or broken, or is not the one they were made with."""
+
+
 class NotFound(Permanent):
     """Nothing of that name is known here."""
 
@@ -193,3 +200,21 @@ class InputRefused(Rejected):
         self.instances = tuple(instances)
         prefix = f"{reason}: " if reason else ""
         super().__init__(f"{prefix}{detail}")
+
+
+class DeidentificationRefused(Rejected):
+    """An instance is not de-identified, since it may show or say whose it is.
+
+    ``reason`` is a member of `gateway.dicom.deidentification.DeidentificationReason`, as text;
+    ``instances`` are the SOP Instance UIDs that show it.
+    """
+
+    def __init__(self, reason: str, detail: str, instances: Sequence[str] = ()) -> None:
+        self.reason = reason
+        self.detail = detail
+        self.instances = tuple(instances)
+        super().__init__(f"{reason}: {detail}")
+
+
+class PseudonymUnknown(Rejected):
+    """An object's patient or study is no pseudonym of this node, or the two do not match."""

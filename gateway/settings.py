@@ -156,6 +156,17 @@ class DeliverySettings(_Table):
     """Age at which an undelivered job is given up: a PACS may be away for a long weekend."""
 
 
+class DeidentificationSettings(_Table):
+    """How pseudonyms are made, where a rule says ``deidentify``."""
+
+    key_file: Path | None = None
+    """File that holds the key of pseudonyms, 64 hexadecimal digits; left out,
+    ``deidentification.key`` under data_dir. It is made where there is none and nothing was
+    de-identified yet."""
+    words: tuple[str, ...] = ()
+    """Words that descriptions keep beside the vocabulary, such as a site's own abbreviations."""
+
+
 class DatabaseSettings(_Table):
     """The index and workflow database; left out, SQLite files under data_dir."""
 
@@ -258,8 +269,14 @@ class Settings(_Table):
     web: WebSettings = WebSettings()
     database: DatabaseSettings = DatabaseSettings()
     delivery: DeliverySettings = DeliverySettings()
+    deidentification: DeidentificationSettings = DeidentificationSettings()
     nodes: Mapping[str, Node] = {}
     sources: Mapping[str, SourceSettings] = {}
+
+    @property
+    def pseudonym_key_file(self) -> Path:
+        """File that holds the key of pseudonyms."""
+        return self.deidentification.key_file or self.node.data_dir / "deidentification.key"
 
     @property
     def index_url(self) -> str:
@@ -370,7 +387,10 @@ def _require_one_count(file: Path, document: PositionedDocument, settings: Setti
 
 
 _ANCHORED = frozenset(
-    {"data_dir", "rules_dir", "models_dir", "token_file", "certificate", "key", "authorities"}
+    {
+        *("data_dir", "rules_dir", "models_dir", "token_file", "key_file"),
+        *("certificate", "key", "authorities"),
+    }
 )
 
 

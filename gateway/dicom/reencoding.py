@@ -2,10 +2,9 @@
 
 from pathlib import Path
 
-from pydicom.filebase import DicomBytesIO
-from pydicom.filewriter import write_dataset
 from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
+from gateway.dicom.data_set import encoded_data_set
 from gateway.dicom.elements import PARSE_ERRORS, read_elements
 from gateway.dicom.part10 import seek_data_set
 from gateway.errors import DataSetUnreadable
@@ -26,13 +25,9 @@ def reencoded(path: Path, transfer_syntax_uid: str, wanted_uid: str) -> bytes:
     with path.open("rb") as file:
         seek_data_set(file)
         content = file.read()
-    output = DicomBytesIO()
-    output.is_little_endian = True
-    output.is_implicit_VR = wanted_uid == ImplicitVRLittleEndian
     try:
-        write_dataset(output, read_elements(content, transfer_syntax_uid))
+        return encoded_data_set(read_elements(content, transfer_syntax_uid), wanted_uid)
     except PARSE_ERRORS as error:
         raise DataSetUnreadable(
             f"the data set cannot be written in another transfer syntax ({type(error).__name__})"
         ) from error
-    return output.getvalue()

@@ -4,6 +4,9 @@ import hashlib
 import re
 import uuid
 
+DICOM_ROOT = "1.2.840.10008."
+"""What the UIDs begin with that DICOM itself registers (PS3.6 annex A)."""
+
 _UID = re.compile(r"[0-9]+(\.[0-9]+)*")
 
 
@@ -21,7 +24,11 @@ def derived_uid(*parts: str) -> str:
     The number is a version 8 UUID (RFC 9562) made of a SHA-256 digest, so that a repeated
     job names its results exactly as the first attempt did.
     """
-    digest = hashlib.sha256("\x1f".join(parts).encode()).digest()
+    return uid_of_digest(hashlib.sha256("\x1f".join(parts).encode()).digest())
+
+
+def uid_of_digest(digest: bytes) -> str:
+    """Return the UID under 2.25 of a digest's first 16 bytes, as a version 8 UUID (RFC 9562)."""
     value = bytearray(digest[:16])
     value[6] = value[6] & 0x0F | 0x80
     value[8] = value[8] & 0x3F | 0x80

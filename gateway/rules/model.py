@@ -11,7 +11,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 PLANNED_KEYS: Final = frozenset(
     {
         *("discard", "fetch_priors", "notify"),
-        *("deidentify", "series_description", "when_done"),
+        *("series_description", "when_done"),
         *("fallback", "group", "prefer", "priority", "stop"),
     }
 )
@@ -142,9 +142,19 @@ class Segment(_Form):
 
 
 class Forward(_Form):
-    """Send the series to nodes as it was received."""
+    """Send the series to nodes: as it was received, or with its identity changed."""
 
     to: NodeNames
+    deidentify: Literal["basic"] | None = None
+    """The profile by which the series is de-identified before it is sent (PS3.15 annex E)."""
+    reidentify: Flag = False
+    """Whether pseudonyms of this node are replaced by what they stand for."""
+
+    @model_validator(mode="after")
+    def _goes_one_way(self) -> "Forward":
+        if self.deidentify is not None and self.reidentify:
+            raise ValueError("`deidentify` and `reidentify` exclude each other")
+        return self
 
     @property
     def kind(self) -> str:

@@ -3,7 +3,7 @@
 from gateway.store.counters import Counters
 from gateway.store.instances import Instance, Receipt
 from gateway.store.intake import Announcement, Offer, Reception
-from gateway.store.jobs import Job, JobAction, JobState
+from gateway.store.jobs import IdentityChange, Job, JobAction, JobState
 from gateway.store.node_store import NodeStore, open_store
 from gateway.store.origin import Origin
 from gateway.store.series import Series, SeriesState
@@ -11,6 +11,7 @@ from gateway.store.series import Series, SeriesState
 __all__ = [
     "Announcement",
     "Counters",
+    "IdentityChange",
     "Instance",
     "Job",
     "JobAction",

@@ -66,6 +66,15 @@ class JobAction(StrEnum):
     """Send the series itself to a node."""
 
 
+class IdentityChange(StrEnum):
+    """What becomes of the identity of instances on their way to a node."""
+
+    DEIDENTIFY_BASIC = "deidentify-basic"
+    """PS3.15's basic profile, with pseudonyms of this node."""
+    REIDENTIFY = "reidentify"
+    """Pseudonyms of this node are replaced by what they stand for."""
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Job:
     """One action on one revision of a series."""
@@ -79,6 +88,8 @@ class Job:
     """The ``segment`` job whose results a ``deliver`` job sends."""
     node: str | None = None
     """Where a ``deliver`` or ``forward`` job sends."""
+    identity_change: IdentityChange | None = None
+    """What becomes of the instances that a ``forward`` job sends; none: they go as received."""
     model: str | None = None
     """What a ``segment`` job runs."""
     send_to: tuple[str, ...] = ()
@@ -256,6 +267,7 @@ def add_jobs(connection: Connection, new: Sequence[Job]) -> None:
                 action=job.action,
                 node=job.node,
                 model=job.model,
+                identity_change=job.identity_change,
                 send_to=list(job.send_to),
                 state=job.state,
                 attempts=0,
@@ -283,6 +295,7 @@ def _job(row: RowMapping) -> Job:
         action=JobAction(row["action"]),
         node=row["node"],
         model=row["model"],
+        identity_change=IdentityChange(row["identity_change"]) if row["identity_change"] else None,
         send_to=tuple(row["send_to"]),
         state=JobState(row["state"]),
         attempts=row["attempts"],

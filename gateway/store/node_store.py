@@ -12,7 +12,9 @@ from gateway.store.intake import Intake
 from gateway.store.jobs import JobIndex
 from gateway.store.leftover import LeftObject, Leftover
 from gateway.store.objects import ObjectStore
+from gateway.store.outgoing import OutgoingFolders
 from gateway.store.processes import ProcessIndex
+from gateway.store.pseudonyms import PseudonymMap
 from gateway.store.quarantine import Quarantine
 from gateway.store.series import SeriesIndex
 from gateway.store.spool import Ahead
@@ -33,6 +35,8 @@ class NodeStore:
     counters: Counters
     processes: ProcessIndex
     stage_times: StageTimes
+    pseudonyms: PseudonymMap
+    outgoing: OutgoingFolders
 
     def reconcile(self, process: str | None = None, besides: Collection[str] = ()) -> int:
         """Settle what a killed process left; return how many instances were not acknowledged.
@@ -99,4 +103,6 @@ def open_store(settings: Settings, process: str = "node", *, ahead: int = 0) -> 
         counters=counters,
         processes=ProcessIndex(database),
         stage_times=StageTimes(database),
+        pseudonyms=PseudonymMap(database, settings.pseudonym_key_file),
+        outgoing=OutgoingFolders(data_dir, objects.require_space),
     )

@@ -13,6 +13,7 @@ from sqlalchemy import (
     ForeignKey,
     Index,
     Integer,
+    LargeBinary,
     MetaData,
     String,
     Table,
@@ -166,6 +167,7 @@ jobs = Table(
     Column("inputs", JSON),
     Column("waits_until", Float),
     Column("waits_beyond", Integer),
+    Column("identity_change", String(32)),
 )
 
 counters = Table(
@@ -182,6 +184,15 @@ stage_times = Table(
     Column("stage", String(32), primary_key=True),
     Column("seconds", Float, nullable=False),
     Column("number", BigInteger, nullable=False),
+)
+
+pseudonyms = Table(
+    "pseudonyms",
+    metadata,
+    Column("kind", String(8), primary_key=True),
+    Column("pseudonym", String(64), primary_key=True),
+    Column("key_id", String(16), nullable=False),
+    Column("sealed", LargeBinary, nullable=False),
 )
 
 processes = Table(

@@ -1,25 +1,37 @@
 """Sending instances to a node and noting, instance by instance, what it answered."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 
 from pydicom.uid import Comprehensive3DSRStorage
 
-from gateway.dimse.user import Outgoing, SendOutcome, SendResult, send
+from gateway.dimse.user import SendOutcome, SendResult, send
 from gateway.errors import NotFound, PeerRefused
 from gateway.inference import taken_by
 from gateway.settings import DimseNode, Node
 from gateway.store import Instance, Job, JobAction, JobState, NodeStore
 from gateway.workflow.attempt import Attempt
+from gateway.workflow.outbound import Outbound
 from gateway.workflow.segmenting import made_object, results_of
 
 _MOST_REASONS = 3
 
 
 class Deliverer:
-    """Carries out ``deliver`` and ``forward`` jobs."""
+    """Carries out ``deliver`` and ``forward`` jobs.
 
-    def __init__(self, store: NodeStore, nodes: Mapping[str, Node], ae_title: str) -> None:
+    ``words`` are those that descriptions keep where a job de-identifies.
+    """
+
+    def __init__(
+        self,
+        store: NodeStore,
+        nodes: Mapping[str, Node],
+        ae_title: str,
+        words: Collection[str] = (),
+    ) -> None:
         self._store = store
+        self._outbound = Outbound(store, words)
         self._nodes = nodes
         self._ae_title = ae_title
 
@@ -34,6 +46,7 @@ class Deliverer:
             PeerRefused: the node will not talk to this one, is not one to send to, or takes
                 none of what was made.
             NotFound: there is nothing to send.
+            DeidentificationRefused, PseudonymUnknown, KeyUnusable: as `Outbound.prepared`.
         """
         if job.action is JobAction.DELIVER and not self._made(job):
             return Attempt(state=JobState.DONE)
@@ -41,7 +54,7 @@ class Deliverer:
         if not wanted:
             return Attempt(state=JobState.DONE)
         missing = [one for one in wanted if one.sop_instance_uid not in job.results]
-        sent = self._send(job.node or "", missing)
+        sent = self._send(job, missing)
         return summary(job.results, sent, total=len(wanted))
 
     def _wanted(self, job: Job) -> tuple[Instance, ...]:
@@ -71,23 +84,19 @@ class Deliverer:
             instance for instance, one in zip(instances, made, strict=True) if one in taken
         )
 
-    def _send(self, node_name: str, instances: Sequence[Instance]) -> tuple[SendResult, ...]:
-        node = self._nodes.get(node_name)
+    def _send(self, job: Job, instances: Sequence[Instance]) -> tuple[SendResult, ...]:
+        """Send instances in the job's form; results name them as they are kept."""
+        node, node_name = self._nodes.get(job.node or ""), job.node
         if node is None:
             raise PeerRefused(f"node {node_name!r} is no longer in the settings")
         if not isinstance(node, DimseNode):
             raise PeerRefused(
                 f"node {node_name!r} is of kind {node.kind}, which this version cannot send to"
             )
-        return send(node, self._ae_title, [self._outgoing(instance) for instance in instances])
-
-    def _outgoing(self, instance: Instance) -> Outgoing:
-        return Outgoing(
-            path=self._store.objects.path(instance.object_key),
-            sop_instance_uid=instance.sop_instance_uid,
-            sop_class_uid=instance.sop_class_uid,
-            transfer_syntax_uid=instance.transfer_syntax_uid,
-        )
+        with self._outbound.prepared(job, instances) as outgoing:
+            kept_as = {one.sop_instance_uid: uid for uid, one in outgoing.items()}
+            sent = send(node, self._ae_title, list(outgoing.values()))
+        return tuple(replace(one, sop_instance_uid=kept_as[one.sop_instance_uid]) for one in sent)
 
 
 def summary(confirmed: Sequence[str], sent: Sequence[SendResult], *, total: int) -> Attempt:

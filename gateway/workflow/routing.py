@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 import structlog
 
 from gateway.rules import Decision, Forward, RuleSet, Segment
-from gateway.store import Job, JobAction, NodeStore
+from gateway.store import IdentityChange, Job, JobAction, NodeStore
 from gateway.store.jobs import ENDED_BADLY, add_jobs
 from gateway.store.series import record_decision
 from gateway.workflow.facts import facts_of
@@ -100,7 +100,7 @@ def jobs_of(decision: Decision, series_instance_uid: str, revision: int) -> tupl
                         send_to=tuple(send_to),
                     )
                 )
-            case Forward(to=nodes):
+            case Forward(to=nodes) as forward:
                 jobs.extend(
                     Job(
                         id=job_id(series_instance_uid, revision, chosen.rule, chosen.index, node),
@@ -109,10 +109,17 @@ def jobs_of(decision: Decision, series_instance_uid: str, revision: int) -> tupl
                         rule=chosen.rule,
                         action=JobAction.FORWARD,
                         node=node,
+                        identity_change=_identity_change(forward),
                     )
                     for node in nodes
                 )
     return tuple(jobs)
+
+
+def _identity_change(forward: Forward) -> IdentityChange | None:
+    if forward.deidentify == "basic":
+        return IdentityChange.DEIDENTIFY_BASIC
+    return IdentityChange.REIDENTIFY if forward.reidentify else None
 
 
 def deliveries_of(segment: Job) -> tuple[Job, ...]:

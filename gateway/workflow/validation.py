@@ -5,11 +5,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from gateway.dimse.tls import client_context, server_context
-from gateway.errors import ConfigurationInvalid, NotFound, Problem
+from gateway.errors import ConfigurationInvalid, KeyUnusable, NotFound, Problem
 from gateway.inference import Model, bundle_digest, descriptor_files, forms_for, list_models
 from gateway.positions import Location
 from gateway.rules import Action, RuleSet, Segment, load_rules
 from gateway.settings import DimseNode, Node, Settings
+from gateway.store.pseudonym_key import read_key
 from gateway.workflow.inputs import InputRules
 from gateway.workflow.segmenting import results_of
 
@@ -67,6 +68,7 @@ def validated(
     except ConfigurationInvalid as error:
         problems.extend(error.problems)
     problems.extend(_unreadable_certificates(settings))
+    problems.extend(_unusable_key(settings))
     if problems:
         raise ConfigurationInvalid(problems)
     return Configuration(models=models, rules=rules, notes=tuple(_notes(settings)))
@@ -127,6 +129,14 @@ def _unreadable_certificates(settings: Settings) -> Iterator[Problem]:
                 client_context(node.tls)
     except ConfigurationInvalid as error:
         yield from error.problems
+
+
+def _unusable_key(settings: Settings) -> Iterator[Problem]:
+    """A key may be missing: it is made when something is de-identified first."""
+    try:
+        read_key(settings.pseudonym_key_file)
+    except KeyUnusable as error:
+        yield Problem(settings.pseudonym_key_file, 0, 0, str(error))
 
 
 def _notes(settings: Settings) -> Iterator[str]:

@@ -23,6 +23,7 @@ from gateway.workflow.configuration_book import ConfigurationBook
 from gateway.workflow.delivery import Deliverer
 from gateway.workflow.early_decoding import EarlyDecoding
 from gateway.workflow.engine import launch_engine
+from gateway.workflow.outbound import discard_left
 from gateway.workflow.pipeline import Pipeline
 from gateway.workflow.precedence import priority_of
 from gateway.workflow.reporting import CommitmentReporter
@@ -40,6 +41,7 @@ def run_worker(settings: Settings, identity: Identity) -> None:
     """Work until SIGTERM; running steps then have 20 s, what remains goes on at next start."""
     configure_pynetdicom()
     store = open_store(settings, identity.name)
+    discard_left(store)
     book = ConfigurationBook(settings)
     router, ended = Router(store, book.rules), threading.Event()
     kept = settings.node.data_dir / KEPT_FOLDER
@@ -93,7 +95,7 @@ def _pipeline(
         store=store,
         router=router,
         segmenter=Segmenter(store, book.model, hosts, ae_title, settings.nodes, decoders),
-        deliverer=Deliverer(store, settings.nodes, ae_title),
+        deliverer=Deliverer(store, settings.nodes, ae_title, settings.deidentification.words),
         patience=_patience(settings.delivery),
         priority_of=lambda model: priority_of(model, book.model),
     )

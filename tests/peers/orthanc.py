@@ -87,7 +87,7 @@ class Orthanc:
     def segmentations(self, study_instance_uid: str) -> list[dict[str, Any]]:
         """Return the segmentations of a study: Study, Series and SOP Instance UID of each."""
         return [
-            self._uids(item["ID"])
+            self.uids(item["ID"])
             for item in self.instances(StudyInstanceUID=study_instance_uid, Modality="SEG")
         ]
 
@@ -121,7 +121,8 @@ class Orthanc:
         assert isinstance(content, bytes)
         return content
 
-    def _uids(self, instance: str) -> dict[str, Any]:
+    def uids(self, instance: str) -> dict[str, Any]:
+        """Return Study, Series and SOP Instance UID of an instance, and its class."""
         tags = self._json("GET", f"/instances/{instance}/simplified-tags")
         names = ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID", "SOPClassUID")
         return {name: tags[name] for name in names}

@@ -131,6 +131,19 @@ def test_problems_of_rules_and_models_are_told_at_once(run: Run, node: Path) -> 
     assert all(line.split(":")[1].isdigit() and line.split(":")[2].isdigit() for line in lines)
 
 
+def test_a_key_of_pseudonyms_that_others_may_read_is_told(run: Run, node: Path) -> None:
+    key = node.parent / "pseudonyms.key"
+    key.write_text("ab" * 32)
+    key.chmod(0o644)
+    with node.open("a") as file:
+        file.write(f'\n[deidentification]\nkey_file = "{key.name}"\n')
+    said = run("check", "--no-load")
+    assert said.status == 1
+    assert said.err.endswith(f"pseudonyms.key; run: chmod 600 {key}\n")
+    key.chmod(0o600)
+    assert run("check", "--no-load").status == 0
+
+
 def test_a_rule_for_a_node_that_this_version_cannot_send_to(run: Run, node: Path) -> None:
     with node.open("a") as file:
         file.write('\n[nodes.vna]\nkind = "dicomweb"\nurl = "https://vna.example/dicom-web"\n')

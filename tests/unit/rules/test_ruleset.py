@@ -171,6 +171,18 @@ def test_the_digest_is_of_names_and_contents(tmp_path: Path) -> None:
             "10.yaml:4:21: there is no node `pasc`; did you mean `pacs`?",
         ),
         (rule(then="{forward: {to: [pacs, pacs]}}"), "10.yaml:4:16: to: `pacs` is named twice"),
+        (
+            rule(then="{forward: {to: [pacs], deidentify: full}}"),
+            "10.yaml:4:28: deidentify: must be one of basic, not 'full'",
+        ),
+        (
+            rule(then="{forward: {to: [pacs], reidentify: maybe}}"),
+            "10.yaml:4:28: reidentify: must be true or false",
+        ),
+        (
+            rule(then="{forward: {to: [pacs], deidentify: basic, reidentify: true}}"),
+            "10.yaml:4:6: forward: `deidentify` and `reidentify` exclude each other",
+        ),
         (rule(then="{forward: {too: [pacs]}}"), "10.yaml:4:6: the key `to` is missing"),
         (rule().replace("rule: r", "rule: "), "10.yaml:1:1: rule: must be text, not nothing"),
         (rule("../x"), "10.yaml:1:1: rule: must be text of the form"),

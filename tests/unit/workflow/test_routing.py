@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from gateway.rules import Decision, Forward, PlannedAction, Segment, load_rules
-from gateway.store import JobAction, JobState, NodeStore, SeriesState
+from gateway.store import IdentityChange, JobAction, JobState, NodeStore, SeriesState
 from gateway.workflow.routing import Router, deliveries_of, job_id, jobs_of
 from tests.unit.store.completing import complete
 from tests.unit.store.samples import PATIENT, SERIES, offer, origin
@@ -34,6 +34,26 @@ def test_there_is_a_job_for_each_action_and_node() -> None:
     ]
     assert jobs[0].send_to == ("pacs", "vna")
     assert {(job.series_instance_uid, job.revision) for job in jobs} == {(SERIES, 1)}
+
+
+@pytest.mark.parametrize(
+    ("forward", "expected"),
+    [
+        (Forward(to=("cloud",)), None),
+        (Forward(to=("cloud",), deidentify="basic"), IdentityChange.DEIDENTIFY_BASIC),
+        (Forward.model_validate({"to": ["pacs"], "reidentify": "true"}), IdentityChange.REIDENTIFY),
+    ],
+)
+def test_a_job_knows_what_becomes_of_identities(
+    store: NodeStore, forward: Forward, expected: IdentityChange | None
+) -> None:
+    decision = Decision(
+        digest="d", outcomes=(), actions=(PlannedAction(rule="a", index=0, action=forward),)
+    )
+    (job,) = jobs_of(decision, SERIES, 1)
+    assert job.identity_change is expected
+    store.jobs.add([job])
+    assert store.jobs.get(job.id).identity_change is expected
 
 
 def test_the_same_decision_gives_the_same_ids() -> None:
