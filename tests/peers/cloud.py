@@ -115,19 +115,20 @@ def open_cloud(
     behaviour: Behaviour | None = None,
     storage_format: StorageFormat = StorageFormat.HTJ2K,
     with_s3: bool = False,
+    s3_endpoint_url: str | None = None,
     **options: Any,
 ) -> Iterator[Cloud]:
     """Run until the block ends, in threads of this process.
 
-    With S3 there are buckets ``staged`` and ``results``. ``options`` are those of
-    `CloudStandIn`.
+    With S3 of its own there are buckets ``staged`` and ``results`` in it; else the S3 of
+    another cloud may be named. ``options`` are those of `CloudStandIn`.
     """
-    with _s3(wanted=with_s3) as s3_endpoint_url, _loop() as loop:
+    with _s3(wanted=with_s3) as own_s3, _loop() as loop:
         stand_in = CloudStandIn(
             folder,
             behaviour=behaviour,
             storage_format=storage_format,
-            s3_endpoint_url=s3_endpoint_url,
+            s3_endpoint_url=own_s3 or s3_endpoint_url,
             **options,
         )
         cloud = Cloud(stand_in=stand_in, loop=loop)

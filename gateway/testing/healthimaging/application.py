@@ -12,6 +12,9 @@ from gateway.testing.healthimaging.answers import error_answer
 from gateway.testing.healthimaging.control import ControlPlane
 from gateway.testing.healthimaging.errors import ServiceError
 from gateway.testing.healthimaging.faults import Fault, FaultKind
+from gateway.testing.healthimaging.import_jobs import ImportJobs
+from gateway.testing.healthimaging.import_plane import ImportPlane
+from gateway.testing.healthimaging.object_storage import ObjectStorage
 from gateway.testing.healthimaging.operation import Operation
 from gateway.testing.healthimaging.runtime import RuntimePlane
 from gateway.testing.healthimaging.signature import SignatureCheck
@@ -29,15 +32,31 @@ _BEFORE = (
 _AFTER = (FaultKind.SLOW, FaultKind.TRUNCATED, FaultKind.CUT, FaultKind.LATE_CUT)
 
 
-def application(account: Account, check: SignatureCheck) -> web.Application:
-    """Return the application of one account, to be run in one event loop."""
+def application(
+    account: Account, check: SignatureCheck, storage: ObjectStorage | None
+) -> web.Application:
+    """Return the application of one account, to be run in one event loop.
+
+    Import jobs read and write in ``storage``; it ends those that run when it ends itself.
+    """
     admission = Admission(account, check)
     app = web.Application(client_max_size=_LARGEST_BODY_BYTES)
-    planes = (ControlPlane(account), RuntimePlane(account), StorePlane(account, admission))
+    jobs = ImportJobs(account, storage)
+    planes = (
+        ControlPlane(account),
+        ImportPlane(account, jobs),
+        RuntimePlane(account),
+        StorePlane(account, admission),
+    )
     for plane in planes:
         for operation in plane.operations:
             guard = _Guard(account, admission, operation)
             app.router.add_route(operation.method, operation.path, guard.answer)
+
+    async def end(_: web.Application) -> None:
+        await jobs.close()
+
+    app.on_cleanup.append(end)
     return app
 
 

@@ -14,6 +14,7 @@ from gateway.testing.healthimaging.behaviour import Behaviour, StorageFormat
 from gateway.testing.healthimaging.data_stores import DataStore
 from gateway.testing.healthimaging.faults import FaultBook
 from gateway.testing.healthimaging.grouping import Placement
+from gateway.testing.healthimaging.object_storage import ObjectStorage
 from gateway.testing.healthimaging.signature import Credentials, SignatureCheck
 from gateway.testing.healthimaging.storage import Storage
 
@@ -58,7 +59,7 @@ class CloudStandIn:
         )
         self._data_store = self._new_data_store("stand-in", storage_format)
         self._runner = web.AppRunner(
-            application(self._account, self._check(credentials)),
+            application(self._account, self._check(credentials), self._object_storage()),
             access_log=None,
             shutdown_timeout=_CLOSE_SECONDS,
         )
@@ -114,6 +115,11 @@ class CloudStandIn:
         )
         self._account.add_data_store(made)
         return made
+
+    def _object_storage(self) -> ObjectStorage | None:
+        if self.s3_endpoint_url is None:
+            return None
+        return ObjectStorage(self.s3_endpoint_url, self.region, self.credentials)
 
     def _check(self, credentials: Sequence[Credentials]) -> SignatureCheck:
         return SignatureCheck(

@@ -1,7 +1,6 @@
 """A cloud for the tests of one module, and a phantom series to put into it."""
 
 from collections.abc import Iterator
-from io import BytesIO
 from pathlib import Path
 
 import pytest
@@ -10,13 +9,7 @@ from pydicom import Dataset
 from gateway.testing.phantom import Anatomy
 from gateway.testing.scanner import Acquisition, scan
 from tests.peers.cloud import Cloud, open_cloud
-
-
-def file_of(dataset: Dataset) -> bytes:
-    """Return a data set as a DICOM file."""
-    output = BytesIO()
-    dataset.save_as(output, enforce_file_format=True)
-    return output.getvalue()
+from tests.unit.testing.healthimaging.datasets import file_of
 
 
 @pytest.fixture(scope="module")
