@@ -32,6 +32,9 @@ class SigV4(AuthBase):
         content = content.encode() if isinstance(content, str) else content
         digest = request.headers.get("x-amz-content-sha256")
         named = {"x-amz-content-sha256": digest or hashlib.sha256(content).hexdigest()}
+        if "Host" in request.headers:
+            # dicomweb-client names the host without its port.
+            named["Host"] = str(request.headers["Host"])
         signed = AWSRequest(request.method, request.url, headers=named, data=content)
         keys = BotocoreCredentials(self.access_key_id, self.secret_access_key)
         SigV4Auth(keys, "medical-imaging", self.region).add_auth(signed)

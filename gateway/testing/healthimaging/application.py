@@ -16,6 +16,8 @@ from gateway.testing.healthimaging.import_jobs import ImportJobs
 from gateway.testing.healthimaging.import_plane import ImportPlane
 from gateway.testing.healthimaging.object_storage import ObjectStorage
 from gateway.testing.healthimaging.operation import Operation
+from gateway.testing.healthimaging.query import QueryPlane
+from gateway.testing.healthimaging.retrieval import RetrievePlane
 from gateway.testing.healthimaging.runtime import RuntimePlane
 from gateway.testing.healthimaging.signature import SignatureCheck
 from gateway.testing.healthimaging.storing import StorePlane
@@ -47,6 +49,8 @@ def application(
         ImportPlane(account, jobs),
         RuntimePlane(account),
         StorePlane(account, admission),
+        QueryPlane(account),
+        RetrievePlane(account),
     )
     for plane in planes:
         for operation in plane.operations:

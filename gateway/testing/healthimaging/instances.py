@@ -42,7 +42,7 @@ _LONGEST = {
     "StudyDate": 18,
     "StudyTime": 28,
 }
-_DECODE_ERRORS = (*PARSE_ERRORS, IndexError, MemoryError, RuntimeError, struct.error, zlib.error)
+DECODE_ERRORS = (*PARSE_ERRORS, IndexError, MemoryError, RuntimeError, struct.error, zlib.error)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -68,6 +68,8 @@ class StoredInstance:
     frames: tuple[StoredFrame, ...]
     blob: str | None
     """The identifier of pixel data that could not be taken apart, as it came."""
+    pixel_keyword: str
+    """Which of the three pixel data elements it had; empty without any."""
     warnings: tuple[FileWarning, ...]
 
     def text(self, keyword: str) -> str:
@@ -126,6 +128,7 @@ class InstanceReader:
             stored_transfer_syntax_uid=syntax,
             frames=frames,
             blob=blob,
+            pixel_keyword=next((one for one in PIXEL_KEYWORDS if one in dataset), ""),
             warnings=(*warnings, *found),
         )
 
@@ -136,7 +139,7 @@ class InstanceReader:
         try:
             frames = tuple(self._stored(dataset, storage_format, identifiers))
             syntax = stored_transfer_syntax(dataset, storage_format)
-        except _DECODE_ERRORS:
+        except DECODE_ERRORS:
             warning = _failure(dataset)
         else:
             if not has_pixels(dataset) or self._count_fits(dataset, syntax, frames):

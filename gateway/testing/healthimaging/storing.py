@@ -10,6 +10,7 @@ from aiohttp import web
 from gateway.dicomweb.media_type import MediaType
 from gateway.dicomweb.multipart import Body, Multipart, Parts, SinglePart, require_boundary
 from gateway.errors import RequestMalformed
+from gateway.testing.healthimaging.acceptance import DICOM_JSON
 from gateway.testing.healthimaging.account import Account
 from gateway.testing.healthimaging.admission import Admission
 from gateway.testing.healthimaging.answers import path_identifier
@@ -19,7 +20,6 @@ from gateway.testing.healthimaging.faults import FaultKind
 from gateway.testing.healthimaging.instances import StoredInstance
 from gateway.testing.healthimaging.operation import Operation
 
-DICOM_JSON = "application/dicom+json"
 _DICOM = "application/dicom"
 _MULTIPART = "multipart/related"
 _PROCESSING_FAILURE = 0x0110

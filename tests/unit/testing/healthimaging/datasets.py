@@ -4,7 +4,8 @@ from copy import deepcopy
 from io import BytesIO
 from typing import Any
 
-from pydicom import Dataset
+from pydicom import Dataset, dcmread
+from pydicom.data import get_testdata_file
 
 
 def file_of(dataset: Dataset) -> bytes:
@@ -20,3 +21,8 @@ def changed(dataset: Dataset, **values: Any) -> Dataset:
     for keyword, value in values.items():
         setattr(other, keyword, value)
     return other
+
+
+def example(name: str) -> Dataset:
+    """Return one of the data sets that come with pydicom."""
+    return dcmread(str(get_testdata_file(name, download=False)))
