@@ -65,6 +65,9 @@ class Cloud:
     def environment(self) -> Mapping[str, str]:
         """What makes AWS's own clients, in processes of their own, use this cloud."""
         return {
+            "AWS_ENDPOINT_URL_MEDICAL_IMAGING": self.endpoint_url,
+            "AWS_ENDPOINT_URL_S3": self.s3_endpoint_url,
+            "AWS_DISABLE_HOST_PREFIX_INJECTION": "true",
             "AWS_ACCESS_KEY_ID": self.credentials.access_key_id,
             "AWS_SECRET_ACCESS_KEY": self.credentials.secret_access_key,
             "AWS_DEFAULT_REGION": self.stand_in.region,
