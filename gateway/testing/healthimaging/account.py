@@ -2,8 +2,12 @@
 
 import asyncio
 import time
+import warnings
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
+from typing import ParamSpec, TypeVar
 
 from gateway.testing.healthimaging.behaviour import Behaviour
 from gateway.testing.healthimaging.data_stores import DataStore, DataStoreStatus
@@ -14,12 +18,16 @@ from gateway.testing.healthimaging.grouping import Placement
 from gateway.testing.healthimaging.instances import InstanceReader, StoredInstance
 from gateway.testing.healthimaging.storage import Storage
 
+_P = ParamSpec("_P")
+_T = TypeVar("_T")
+
 
 @dataclass(kw_only=True, slots=True, eq=False)
 class Account:
     """What belongs to one account in one region.
 
-    All of it lives in one event loop; only the reading of instances runs in other threads.
+    All of it lives in one event loop; only what works on data sets runs in a thread, one for
+    all, since data sets parse their values when they are looked at first.
     """
 
     behaviour: Behaviour
@@ -27,6 +35,9 @@ class Account:
     faults: FaultBook
     now: Callable[[], float] = time.time
     data_stores: dict[str, DataStore] = field(default_factory=dict)
+    worker: ThreadPoolExecutor = field(
+        default_factory=lambda: ThreadPoolExecutor(1, thread_name_prefix="healthimaging")
+    )
 
     @property
     def reader(self) -> InstanceReader:
@@ -72,7 +83,12 @@ class Account:
         Raises:
             ValidationError: it is none.
         """
-        return await asyncio.to_thread(self.reader.read, content, data_store.storage_format)
+        return await self.work(self.reader.read, content, data_store.storage_format)
+
+    async def work(self, done: Callable[_P, _T], *values: _P.args, **names: _P.kwargs) -> _T:
+        """Do what works on data sets, in the thread for it."""
+        quietly = partial(_quietly, done, *values, **names)
+        return await asyncio.get_running_loop().run_in_executor(self.worker, quietly)
 
     async def import_files(self, data_store: DataStore, files: Sequence[bytes]) -> list[Placement]:
         """Import DICOM files all at once, without any request.
@@ -82,3 +98,10 @@ class Account:
         """
         instances = [await self.read(data_store, content) for content in files]
         return data_store.add(instances, self.now())
+
+
+def _quietly(done: Callable[_P, _T], *values: _P.args, **names: _P.kwargs) -> _T:
+    """Do something without pydicom's warnings: what is wrong in a data set is its sender's."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return done(*values, **names)

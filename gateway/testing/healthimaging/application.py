@@ -59,6 +59,7 @@ def application(
 
     async def end(_: web.Application) -> None:
         await jobs.close()
+        account.worker.shutdown(wait=False, cancel_futures=True)
 
     app.on_cleanup.append(end)
     return app

@@ -13,7 +13,7 @@ Pixels = npt.NDArray[Any]
 
 
 def encoded(pixels: Pixels, storage_format: StorageFormat) -> bytes:
-    """Return the codestream of one frame, (rows, columns) or (rows, columns, samples) integers.
+    """Return the codestream of one frame: (rows, columns[, samples]) contiguous integers.
 
     HTJ2K has RPCL progression, one tile-part for each resolution, and TLM markers that tell their
     lengths, so that the first bytes decode to a smaller image (ISO/IEC 15444-15). Samples are
@@ -25,7 +25,7 @@ def encoded(pixels: Pixels, storage_format: StorageFormat) -> bytes:
     if storage_format is StorageFormat.HTJ2K:
         return bytes(
             imagecodecs.htj2k_encode(
-                np.ascontiguousarray(pixels),
+                pixels,
                 rgb=False,
                 planar=False if pixels.ndim == 3 else None,
                 reversible=True,
@@ -36,9 +36,7 @@ def encoded(pixels: Pixels, storage_format: StorageFormat) -> bytes:
     if pixels.dtype.itemsize > 2:
         raise ValueError("JPEG 2000 frames have 16 bits for a sample at most")
     return bytes(
-        imagecodecs.jpeg2k_encode(
-            np.ascontiguousarray(pixels), level=0, codecformat="j2k", reversible=True, mct=False
-        )
+        imagecodecs.jpeg2k_encode(pixels, level=0, codecformat="j2k", reversible=True, mct=False)
     )
 
 

@@ -14,23 +14,21 @@ _BINARY_VRS = frozenset({"OB", "OD", "OF", "OL", "OV", "OW", "UN"})
 _BASE64_BYTES, _OF_BYTES = 4, 3
 _TRANSFER_SYNTAX_UID = "00020010"
 
-UriOf = Callable[[str], str]
-"""Gives the address of bulk data by its digest."""
 
-
-def instance_json(instance: StoredInstance, uri_of: UriOf) -> dict[str, Any]:
+def instance_json(instance: StoredInstance, bulk_data_root: str) -> dict[str, Any]:
     """Return all elements of an instance but its pixel data.
 
-    The transfer syntax is the stored one; binary values over 1 MB stand apart under ``uri_of``.
+    The transfer syntax is the stored one. Binary values over 1 MB stand apart: their addresses
+    are digests below ``bulk_data_root``.
     """
     return {
         _TRANSFER_SYNTAX_UID: {"vr": "UI", "Value": [instance.stored_transfer_syntax_uid]},
-        **elements_json(instance.elements, uri_of),
+        **elements_json(instance.elements, bulk_data_root),
     }
 
 
 def elements_json(
-    dataset: Dataset, uri_of: UriOf, is_wanted: Callable[[str], bool] = lambda _: True
+    dataset: Dataset, bulk_data_root: str, is_wanted: Callable[[str], bool] = lambda _: True
 ) -> dict[str, Any]:
     """Return elements in DICOM JSON; those that have no valid value there are left out.
 
@@ -41,7 +39,7 @@ def elements_json(
     return dict(
         wanted.to_json_dict(
             bulk_data_threshold=LARGEST_INLINE_BYTES * _BASE64_BYTES // _OF_BYTES,
-            bulk_data_element_handler=lambda element: uri_of(digest(element)),
+            bulk_data_element_handler=lambda element: f"{bulk_data_root}/{digest(element)}",
             suppress_invalid_tags=True,
         )
     )

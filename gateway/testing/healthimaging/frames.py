@@ -8,13 +8,19 @@ HealthImaging developer guide, "Supported transfer syntaxes".
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
+import imagecodecs
 import numpy as np
 from pydicom import Dataset
 from pydicom.encaps import generate_frames
 from pydicom.pixels.utils import iter_pixels
-from pydicom.uid import UID, ExplicitVRLittleEndian, MPEGTransferSyntaxes
+from pydicom.uid import (
+    UID,
+    ExplicitVRBigEndian,
+    ExplicitVRLittleEndian,
+    JPEGExtended12Bit,
+    MPEGTransferSyntaxes,
+)
 
 from gateway.testing.healthimaging.behaviour import StorageFormat
 from gateway.testing.healthimaging.codestreams import Pixels, encoded
@@ -111,9 +117,20 @@ def _encapsulated(dataset: Dataset, *, is_video: bool) -> Iterator[EncodedFrame]
 
 
 def _bits(dataset: Dataset) -> Iterator[EncodedFrame]:
-    """Give frames of one bit, each from a byte of its own on (PS3.5 section 8.1.1)."""
-    for pixels in iter_pixels(dataset, raw=True):
-        yield _unchanged(dataset, np.packbits(pixels.ravel() != 0, bitorder="little").tobytes())
+    """Give frames of one bit, each from a byte of its own on.
+
+    In Pixel Data they follow each other without a gap (PS3.5 section 8.1.1), in words whose bytes
+    are swapped where they are big endian.
+    """
+    packed = np.frombuffer(dataset.PixelData, np.uint8)
+    is_big = dataset.file_meta.TransferSyntaxUID == ExplicitVRBigEndian
+    if is_big and dataset["PixelData"].VR == "OW":
+        packed = packed.view(np.uint16).byteswap().view(np.uint8)
+    length = int(dataset.Rows) * int(dataset.Columns)
+    count = number_of_frames(dataset)
+    bits = np.unpackbits(packed, count=length * count, bitorder="little")
+    for frame in bits.reshape(count, length):
+        yield _unchanged(dataset, np.packbits(frame, bitorder="little").tobytes())
 
 
 def _slices(dataset: Dataset) -> Iterator[EncodedFrame]:
@@ -134,18 +151,28 @@ def _unchanged(dataset: Dataset, content: bytes) -> EncodedFrame:
 
 
 def _transcoded(dataset: Dataset, storage_format: StorageFormat) -> Iterator[EncodedFrame]:
-    for pixels in iter_pixels(dataset, raw=True):
+    for pixels in _pixels(dataset):
         yield encoded_frame(pixels, storage_format)
+
+
+def _pixels(dataset: Dataset) -> Iterator[Pixels]:
+    """Give decoded frames; JPEG of 12 bits, which pydicom's plugins leave out, by libjpeg-turbo."""
+    if dataset.file_meta.TransferSyntaxUID != JPEGExtended12Bit:
+        yield from iter_pixels(dataset, raw=True)
+        return
+    kind = f"{'i' if dataset.PixelRepresentation else 'u'}{dataset.BitsAllocated // 8}"
+    for content in generate_frames(dataset.PixelData, number_of_frames=number_of_frames(dataset)):
+        yield np.asarray(imagecodecs.jpeg_decode(content)).astype(kind)
 
 
 def encoded_frame(pixels: Pixels, storage_format: StorageFormat) -> EncodedFrame:
     """Encode one frame, and take its CRC-32 over little endian pixels, colour by pixel."""
-    little: Any = pixels.astype(pixels.dtype.newbyteorder("<"), copy=False)
+    little: Pixels = np.ascontiguousarray(pixels, dtype=pixels.dtype.newbyteorder("<"))
     return EncodedFrame(
-        content=encoded(pixels, storage_format),
+        content=encoded(little, storage_format),
         width=int(pixels.shape[1]),
         height=int(pixels.shape[0]),
-        checksum=zlib.crc32(np.ascontiguousarray(little).tobytes()),
+        checksum=zlib.crc32(little.tobytes()),
         minimum=int(pixels.min()),
         maximum=int(pixels.max()),
     )

@@ -99,6 +99,14 @@ class StoredInstance:
         return self.text("SeriesInstanceUID")
 
 
+def instance_path(instance: StoredInstance) -> str:
+    """Return where an instance stands below the studies of the DICOMweb plane."""
+    return (
+        f"{instance.study_instance_uid}/series/{instance.series_instance_uid}"
+        f"/instances/{instance.sop_instance_uid}"
+    )
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class InstanceReader:
     """Takes DICOM files apart; it may run in any thread."""

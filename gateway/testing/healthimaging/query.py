@@ -5,6 +5,7 @@ Source: HealthImaging developer guide, "Searching DICOM data".
 
 from collections.abc import Sequence
 from functools import partial
+from typing import Any
 
 from aiohttp import web
 
@@ -13,7 +14,7 @@ from gateway.testing.healthimaging.account import Account
 from gateway.testing.healthimaging.answers import path_identifier
 from gateway.testing.healthimaging.operation import Operation
 from gateway.testing.healthimaging.query_parameters import QueryParameters
-from gateway.testing.healthimaging.query_records import QueryLevel, records
+from gateway.testing.healthimaging.query_records import QueryLevel, Record, records
 
 _STUDIES = "/datastore/{datastoreId}/studies"
 _SERIES = f"{_STUDIES}/{{StudyInstanceUID}}/series"
@@ -59,5 +60,9 @@ class QueryPlane:
         if not found and self._account.behaviour.answers_empty_search_with_204:
             return web.Response(status=204)
         root = f"{request.scheme}://{request.host}/datastore/{store.identifier}/studies"
-        shown = [parameters.shown(one.json(root, parameters.wants)) for one in found]
+        shown = await self._account.work(_shown, found, parameters, root)
         return web.json_response(shown, content_type=DICOM_JSON)
+
+
+def _shown(found: Sequence[Record], parameters: QueryParameters, root: str) -> list[dict[str, Any]]:
+    return [parameters.shown(one.json(root, parameters.wants)) for one in found]

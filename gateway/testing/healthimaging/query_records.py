@@ -10,7 +10,7 @@ from pydicom.datadict import dictionary_VR, tag_for_keyword
 
 from gateway.testing.healthimaging.dicom_json import elements_json
 from gateway.testing.healthimaging.image_sets import ImageSet
-from gateway.testing.healthimaging.instances import StoredInstance
+from gateway.testing.healthimaging.instances import StoredInstance, instance_path
 
 
 class QueryLevel(IntEnum):
@@ -83,9 +83,7 @@ class Record:
         ``root`` is the address of the studies.
         """
         address = self._address(root)
-        found = elements_json(
-            self.first.elements, lambda digest: f"{address}/bulkdata/{digest}", is_wanted
-        )
+        found = elements_json(self.first.elements, f"{address}/bulkdata", is_wanted)
         for keyword, values in self.counted.items():
             tag = tag_for_keyword(keyword) or 0
             if values:
@@ -94,12 +92,8 @@ class Record:
         return found
 
     def _address(self, root: str) -> str:
-        parts = (
-            self.first.study_instance_uid,
-            f"series/{self.first.series_instance_uid}",
-            f"instances/{self.first.sop_instance_uid}",
-        )
-        return "/".join((root, *parts[: self.level + 1]))
+        parts = instance_path(self.first).split("/")
+        return "/".join((root, *parts[: 2 * self.level + 1]))
 
 
 def records(image_sets: Iterable[ImageSet], level: QueryLevel) -> list[Record]:

@@ -1,9 +1,9 @@
 """The retrieve transactions of the DICOMweb plane (WADO-RS, PS3.18 section 10.4)."""
 
-import asyncio
 import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from aiohttp import web
 
@@ -20,7 +20,7 @@ from gateway.testing.healthimaging.dicom_json import bulk_data, instance_json
 from gateway.testing.healthimaging.errors import NotFoundError, ValidationError
 from gateway.testing.healthimaging.identifiers import require_identifier
 from gateway.testing.healthimaging.image_sets import ImageSet
-from gateway.testing.healthimaging.instances import StoredInstance
+from gateway.testing.healthimaging.instances import StoredInstance, instance_path
 from gateway.testing.healthimaging.operation import Operation
 from gateway.testing.healthimaging.rendering import Rendering
 
@@ -51,28 +51,27 @@ class RetrievePlane:
     async def _instance(self, request: web.Request) -> web.Response:
         instance = self._found(request)
         rendering = instance_rendering(request, instance, self._account.storage)
-        content = await asyncio.to_thread(rendering.file)
+        content = await self._account.work(rendering.file)
         syntax = rendering.transfer_syntax_uid
         headers = {"Content-Type": f"application/dicom; transfer-syntax={syntax}"}
         return web.Response(body=content, headers=headers)
 
     async def _metadata(self, request: web.Request) -> web.Response:
         require_json(request)
-        return self._described(request, [self._found(request)])
+        return await self._described(request, [self._found(request)])
 
     async def _series(self, request: web.Request) -> web.Response:
         require_json(request)
         instances = _Scope(request).instances(self._store(request))
         if not instances:
             raise NotFoundError("the series does not exist")
-        return self._described(request, instances)
+        return await self._described(request, instances)
 
-    def _described(self, request: web.Request, instances: Sequence[StoredInstance]) -> web.Response:
-        store = self._store(request)
-        described = []
-        for one in instances:
-            root = f"{request.scheme}://{request.host}{_path(store, one)}/bulkdata"
-            described.append(instance_json(one, lambda digest, root=root: f"{root}/{digest}"))  # type: ignore[misc]
+    async def _described(
+        self, request: web.Request, instances: Sequence[StoredInstance]
+    ) -> web.Response:
+        root = f"{request.scheme}://{request.host}/datastore/{self._store(request).identifier}"
+        described = await self._account.work(_described, instances, root)
         return web.json_response(described, content_type=DICOM_JSON)
 
     async def _frames(self, request: web.Request) -> web.Response:
@@ -82,12 +81,13 @@ class RetrievePlane:
             raise NotFoundError(f"the instance has {len(instance.frames)} frames")
         rendering = frame_rendering(request, instance, self._account.storage)
         boundary = secrets.token_hex(16)
-        body = await asyncio.to_thread(_multipart, rendering, numbers, boundary)
+        body = await self._account.work(_multipart, rendering, numbers, boundary)
         kind = f'multipart/related; type="application/octet-stream"; boundary="{boundary}"'
         return web.Response(body=body, headers={"Content-Type": kind})
 
     async def _bulk_data(self, request: web.Request) -> web.Response:
-        content = bulk_data(self._found(request), request.match_info["hash"])
+        wanted = request.match_info["hash"]
+        content = await self._account.work(bulk_data, self._found(request), wanted)
         if content is None:
             raise NotFoundError("the instance has no such bulk data")
         return web.Response(body=content, content_type="application/octet-stream")
@@ -127,11 +127,10 @@ class _Scope:
         return [one for one in store.image_sets.values() if one.is_primary and one.is_there]
 
 
-def _path(store: DataStore, instance: StoredInstance) -> str:
-    return (
-        f"/datastore/{store.identifier}/studies/{instance.study_instance_uid}"
-        f"/series/{instance.series_instance_uid}/instances/{instance.sop_instance_uid}"
-    )
+def _described(instances: Sequence[StoredInstance], root: str) -> list[dict[str, Any]]:
+    return [
+        instance_json(one, f"{root}/studies/{instance_path(one)}/bulkdata") for one in instances
+    ]
 
 
 def _numbers(text: str) -> list[int]:

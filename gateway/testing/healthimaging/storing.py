@@ -17,7 +17,7 @@ from gateway.testing.healthimaging.answers import path_identifier
 from gateway.testing.healthimaging.data_stores import DataStore
 from gateway.testing.healthimaging.errors import ValidationError
 from gateway.testing.healthimaging.faults import FaultKind
-from gateway.testing.healthimaging.instances import StoredInstance
+from gateway.testing.healthimaging.instances import StoredInstance, instance_path
 from gateway.testing.healthimaging.operation import Operation
 
 _DICOM = "application/dicom"
@@ -172,10 +172,7 @@ def _reference(instance: StoredInstance) -> dict[str, Any]:
 
 
 def _stored(instance: StoredInstance, root: str) -> dict[str, Any]:
-    url = (
-        f"{root}/{instance.study_instance_uid}/series/{instance.series_instance_uid}"
-        f"/instances/{instance.sop_instance_uid}"
-    )
+    url = f"{root}/{instance_path(instance)}"
     item = _reference(instance) | {"00081190": {"vr": "UR", "Value": [url]}}
     if instance.warnings:
         item["00081196"] = {"vr": "US", "Value": [one.code for one in instance.warnings]}
