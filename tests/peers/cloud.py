@@ -4,10 +4,12 @@ Everything is over the network, signed, and parsed by boto3, as with AWS itself.
 """
 
 import asyncio
+import gzip
+import json
 import threading
 from collections.abc import Coroutine, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -91,10 +93,23 @@ class Cloud:
         """Return boto3's client of S3."""
         return self._client("s3", self.s3_endpoint_url, self.credentials, Config())
 
+    def behave(self, **changes: Any) -> None:
+        """Have the service behave otherwise from the next request on, in fields of `Behaviour`."""
+        self.stand_in.behave(replace(self.stand_in.behaviour, **changes))
+
     def import_files(self, files: Sequence[bytes | Path]) -> list[Placement]:
         """Import DICOM files at once, without any request; return where each one went."""
         contents = [one.read_bytes() if isinstance(one, Path) else one for one in files]
         return self._done(self.stand_in.import_files(contents))
+
+    def metadata(self, image_set_id: str, **version: str) -> dict[str, Any]:
+        """Return the metadata of an image set as boto3 reads it."""
+        answer = self.client().get_image_set_metadata(
+            datastoreId=self.data_store_id, imageSetId=image_set_id, **version
+        )
+        content = answer["imageSetMetadataBlob"].read()
+        is_gzipped = answer.get("contentEncoding") == "gzip"
+        return dict(json.loads(gzip.decompress(content) if is_gzipped else content))
 
     def _client(self, name: str, url: str, credentials: Credentials, config: Config) -> Any:
         return boto3.client(

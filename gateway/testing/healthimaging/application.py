@@ -9,6 +9,7 @@ from aiohttp import web
 from gateway.testing.healthimaging.account import Account
 from gateway.testing.healthimaging.admission import Admission
 from gateway.testing.healthimaging.answers import error_answer
+from gateway.testing.healthimaging.changing import ChangePlane
 from gateway.testing.healthimaging.control import ControlPlane
 from gateway.testing.healthimaging.errors import ServiceError
 from gateway.testing.healthimaging.faults import Fault, FaultKind
@@ -48,6 +49,7 @@ def application(
         ControlPlane(account),
         ImportPlane(account, jobs),
         RuntimePlane(account),
+        ChangePlane(account),
         StorePlane(account, admission),
         QueryPlane(account),
         RetrievePlane(account),

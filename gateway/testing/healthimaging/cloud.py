@@ -49,13 +49,13 @@ class CloudStandIn:
         ``s3_endpoint_url`` is where import jobs read files and write results, with the first of
         the ``credentials``; without it there are no import jobs.
         """
-        self.behaviour = behaviour or Behaviour()
+        self._behaviour = behaviour or Behaviour()
         self.credentials = credentials[0]
         self.s3_endpoint_url = s3_endpoint_url
         self.faults = FaultBook()
         self._host = host
         self._account = Account(
-            behaviour=self.behaviour, storage=Storage(folder=folder), faults=self.faults
+            behaviour=self._behaviour, storage=Storage(folder=folder), faults=self.faults
         )
         self._data_store = self._new_data_store("stand-in", storage_format)
         self._runner = web.AppRunner(
@@ -64,6 +64,20 @@ class CloudStandIn:
             shutdown_timeout=_CLOSE_SECONDS,
         )
         self._folder = folder
+
+    @property
+    def behaviour(self) -> Behaviour:
+        """How it behaves now."""
+        return self._behaviour
+
+    def behave(self, behaviour: Behaviour) -> None:
+        """Behave otherwise from the next request on.
+
+        Region, account and allowed clock skew stay what they were at the start.
+        """
+        self._behaviour = self._account.behaviour = behaviour
+        for store in self._account.data_stores.values():
+            store.behaviour = behaviour
 
     @property
     def region(self) -> str:

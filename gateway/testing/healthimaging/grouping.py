@@ -84,17 +84,21 @@ class Grouping:
         return self._primary.setdefault(_series(instance), self._new(is_primary=True))
 
     def _conflicts(self, instance: StoredInstance) -> bool:
-        for (study, series), draft in self._primary.items():
-            if study != instance.study_instance_uid:
-                continue
-            is_same = series == instance.series_instance_uid
-            elements = (*STUDY_ELEMENTS, *(SERIES_ELEMENTS if is_same else ()))
-            if any(draft.first.text(one) != instance.text(one) for one in elements):
-                return True
-        return False
+        return any(
+            conflicting_elements(draft.first, instance)
+            for (study, _), draft in self._primary.items()
+            if study == instance.study_instance_uid
+        )
 
     def _new(self, *, is_primary: bool) -> _Draft:
         return _Draft(image_set=ImageSet(is_primary=is_primary, created_at=self._now))
+
+
+def conflicting_elements(one: StoredInstance, other: StoredInstance) -> list[str]:
+    """Return in what two instances of one study, and perhaps of one series, must not differ."""
+    is_same_series = one.series_instance_uid == other.series_instance_uid
+    compared = (*STUDY_ELEMENTS, *(SERIES_ELEMENTS if is_same_series else ()))
+    return [keyword for keyword in compared if one.text(keyword) != other.text(keyword)]
 
 
 def _series(instance: StoredInstance) -> tuple[str, str]:

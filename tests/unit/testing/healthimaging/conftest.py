@@ -36,3 +36,10 @@ def phantom_files(phantom: list[Dataset]) -> list[bytes]:
 def folder(tmp_path: Path) -> Path:
     """A folder for frames."""
     return tmp_path / "frames"
+
+
+@pytest.fixture(scope="module")
+def image_set_id(cloud: Cloud, phantom_files: list[bytes]) -> str:
+    """The image set of the phantom, in the cloud of the module."""
+    (identifier,) = {one.image_set_id for one in cloud.import_files(phantom_files)}
+    return identifier

@@ -25,13 +25,6 @@ def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloud]:
         yield running
 
 
-@pytest.fixture(scope="module")
-def image_set_id(cloud: Cloud, phantom_files: list[bytes]) -> str:
-    """The image set of the phantom."""
-    (identifier,) = {one.image_set_id for one in cloud.import_files(phantom_files)}
-    return identifier
-
-
 def test_ahi_to_dicom_reads_a_series_equal_in_every_pixel(
     cloud: Cloud, image_set_id: str, phantom: list[Dataset], tmp_path: Path
 ) -> None:

@@ -12,14 +12,6 @@ from urllib3.exceptions import HTTPError
 
 from gateway.testing.healthimaging import Fault, FaultKind
 from tests.peers.cloud import Cloud
-from tests.unit.testing.healthimaging.test_reading import metadata
-
-
-@pytest.fixture(scope="module")
-def image_set_id(cloud: Cloud, phantom_files: list[bytes]) -> str:
-    """The image set of the phantom."""
-    (identifier,) = {one.image_set_id for one in cloud.import_files(phantom_files)}
-    return identifier
 
 
 @pytest.fixture(autouse=True)
@@ -29,7 +21,7 @@ def no_fault_left(cloud: Cloud) -> None:
 
 
 def instances(cloud: Cloud, image_set_id: str) -> list[dict[str, Any]]:
-    (series,) = metadata(cloud, image_set_id)["Study"]["Series"].values()
+    (series,) = cloud.metadata(image_set_id)["Study"]["Series"].values()
     return list(series["Instances"].values())
 
 

@@ -1,8 +1,6 @@
 """Metadata in the form of the service: what each value looks like, and at which level it stands."""
 
 import base64
-import gzip
-import json
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from io import BytesIO
@@ -39,14 +37,7 @@ def values(dataset: Dataset, **options: Any) -> dict[str, Any]:
 
 
 def metadata(cloud: Cloud, files: list[bytes]) -> dict[str, Any]:
-    placements = cloud.import_files(files)
-    answer = cloud.client().get_image_set_metadata(
-        datastoreId=cloud.data_store_id, imageSetId=placements[0].image_set_id
-    )
-    content = answer["imageSetMetadataBlob"].read()
-    if answer.get("contentEncoding") == "gzip":
-        content = gzip.decompress(content)
-    return dict(json.loads(content))
+    return cloud.metadata(cloud.import_files(files)[0].image_set_id)
 
 
 def test_numbers_in_text_stay_text_with_their_padding(phantom: list[Dataset]) -> None:

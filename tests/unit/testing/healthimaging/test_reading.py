@@ -1,9 +1,6 @@
 """Image sets as boto3 reads them: found, described, and their frames equal in every pixel."""
 
-import gzip
-import json
 import zlib
-from typing import Any
 
 import imagecodecs
 import numpy as np
@@ -12,21 +9,6 @@ from botocore.exceptions import ClientError
 from pydicom import Dataset
 
 from tests.peers.cloud import Cloud
-
-
-@pytest.fixture(scope="module")
-def image_set_id(cloud: Cloud, phantom_files: list[bytes]) -> str:
-    """The image set of the phantom."""
-    (identifier,) = {one.image_set_id for one in cloud.import_files(phantom_files)}
-    return identifier
-
-
-def metadata(cloud: Cloud, image_set_id: str) -> dict[str, Any]:
-    answer = cloud.client().get_image_set_metadata(
-        datastoreId=cloud.data_store_id, imageSetId=image_set_id
-    )
-    assert (answer["contentType"], answer["contentEncoding"]) == ("application/json", "gzip")
-    return dict(json.loads(gzip.decompress(answer["imageSetMetadataBlob"].read())))
 
 
 def test_a_series_is_one_primary_image_set_that_searches_find(
@@ -53,10 +35,20 @@ def test_a_series_is_one_primary_image_set_that_searches_find(
     assert (properties["versionId"], properties["imageSetState"]) == ("1", "ACTIVE")
 
 
+def test_metadata_is_gzipped_json(cloud: Cloud, image_set_id: str) -> None:
+    answer = cloud.client().get_image_set_metadata(
+        datastoreId=cloud.data_store_id, imageSetId=image_set_id
+    )
+    assert (answer["contentType"], answer["contentEncoding"]) == ("application/json", "gzip")
+    assert answer["imageSetMetadataBlob"].read()[:2] == b"\x1f\x8b"
+    tree = cloud.metadata(image_set_id)
+    assert (tree["DatastoreID"], tree["ImageSetID"]) == (cloud.data_store_id, image_set_id)
+
+
 def test_frames_decode_to_the_pixels_and_checksums_of_the_series(
     cloud: Cloud, image_set_id: str, phantom: list[Dataset]
 ) -> None:
-    tree = metadata(cloud, image_set_id)
+    tree = cloud.metadata(image_set_id)
     (series,) = tree["Study"]["Series"].values()
     assert len(series["Instances"]) == len(phantom)
     client = cloud.client()
