@@ -59,7 +59,7 @@ class Describer:
         """Return all elements of an instance and of its file meta information.
 
         ``dataset`` is as read: values that were not looked at before keep their padding. Pixel
-        data and group lengths are left out.
+        data, group lengths and elements of commands are left out.
         """
         vrs: dict[str, str] = {}
         meta = getattr(dataset, "file_meta", None) or Dataset()
@@ -74,7 +74,7 @@ class Describer:
         context = context.within(dataset)
         found: dict[str, Any] = {}
         for tag in sorted(dataset.keys()):
-            if tag.element == 0 or int(tag) in _PIXEL_DATA:
+            if tag.group == 0 or tag.element == 0 or int(tag) in _PIXEL_DATA:
                 continue
             vr = _vr(dataset.get_item(tag), context)
             key = self._key(tag)

@@ -26,6 +26,7 @@ from gateway.testing.healthimaging.frames import (
 from gateway.testing.healthimaging.storage import Storage
 
 PIXEL_KEYWORDS = ("PixelData", "FloatPixelData", "DoubleFloatPixelData")
+_FIRST_DATA_SET_GROUP = 0x0008
 _UIDS = ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID")
 _REQUIRED = (*_UIDS, "SOPClassUID")
 _LONGEST = {
@@ -67,7 +68,7 @@ class StoredInstance:
     stored_transfer_syntax_uid: str
     frames: tuple[StoredFrame, ...]
     blob: str | None
-    """The identifier of pixel data that could not be taken apart, as it came."""
+    """The identifier of the file as it came, where its pixel data could not be taken apart."""
     pixel_keyword: str
     """Which of the three pixel data elements it had; empty without any."""
     warnings: tuple[FileWarning, ...]
@@ -123,27 +124,27 @@ class InstanceReader:
         dataset = _parsed(content)
         description = self.describer.describe(dataset)
         _require(description.elements)
-        identifiers: list[str] = []
         warnings = [
             FileWarning.INVALID_UID_FORMAT
             for keyword in _UIDS
             if not is_uid(str(description.elements[keyword]))
         ][:1]
-        syntax, frames, blob, found = self._frames(dataset, storage_format, identifiers)
+        syntax, frames, found = self._frames(dataset, storage_format)
         return StoredInstance(
             elements=_without_pixels(content),
             description=description,
             stored_transfer_syntax_uid=syntax,
             frames=frames,
-            blob=blob,
+            blob=self.storage.put(content) if found else None,
             pixel_keyword=next((one for one in PIXEL_KEYWORDS if one in dataset), ""),
             warnings=(*warnings, *found),
         )
 
     def _frames(
-        self, dataset: Dataset, storage_format: StorageFormat, identifiers: list[str]
-    ) -> tuple[str, tuple[StoredFrame, ...], str | None, tuple[FileWarning, ...]]:
-        """Store the frames, or the pixel data as it is where there is no way into it."""
+        self, dataset: Dataset, storage_format: StorageFormat
+    ) -> tuple[str, tuple[StoredFrame, ...], tuple[FileWarning, ...]]:
+        """Store the frames; a warning tells that there is no way to them."""
+        identifiers: list[str] = []
         try:
             frames = tuple(self._stored(dataset, storage_format, identifiers))
             syntax = stored_transfer_syntax(dataset, storage_format)
@@ -151,13 +152,11 @@ class InstanceReader:
             warning = _failure(dataset)
         else:
             if not has_pixels(dataset) or self._count_fits(dataset, syntax, frames):
-                return syntax, frames, None, ()
+                return syntax, frames, ()
             warning = FileWarning.FRAME_NUMBER_MISMATCH
         for identifier in identifiers:
             self.storage.discard(identifier)
-        keyword = next(keyword for keyword in PIXEL_KEYWORDS if keyword in dataset)
-        blob = self.storage.put(bytes(dataset[keyword].value or b""))
-        return str(dataset.file_meta.TransferSyntaxUID), (), blob, (warning,)
+        return str(dataset.file_meta.TransferSyntaxUID), (), (warning,)
 
     def _count_fits(self, dataset: Dataset, syntax: str, frames: Sequence[StoredFrame]) -> bool:
         is_video = syntax.startswith("1.2.840.10008.1.2.4.10")
@@ -205,6 +204,9 @@ def _without_pixels(content: bytes) -> Dataset:
     for keyword in PIXEL_KEYWORDS:
         if keyword in dataset:
             del dataset[keyword]
+    # Some files have elements of their C-STORE command, which no data set may have.
+    for tag in [tag for tag in list(dataset.keys()) if tag.group < _FIRST_DATA_SET_GROUP]:
+        del dataset[tag]
     return dataset
 
 

@@ -73,7 +73,7 @@ class Rendering:
                 continue
             pixels = self._pixels(content)
             if self.transfer_syntax_uid == _NATIVE:
-                yield pixels.astype(pixels.dtype.newbyteorder("<"), copy=False).tobytes()
+                yield _native(pixels, is_bits=_is_bits(self.instance.elements))
             else:
                 yield encoded(pixels, StorageFormat.JPEG_2000_LOSSLESS)
 
@@ -83,38 +83,36 @@ class Rendering:
         Raises:
             NotAcceptableError: its frames cannot be decoded.
         """
-        dataset = deepcopy(self.instance.elements)
-        dataset.file_meta.TransferSyntaxUID = UID(self.transfer_syntax_uid)
         if self.instance.blob is not None:
-            setattr(dataset, self.instance.pixel_keyword, self.storage.get(self.instance.blob))
-        elif self.instance.frames:
+            return self.storage.get(self.instance.blob)
+        dataset = _explicit(self.instance.elements)
+        dataset.file_meta.TransferSyntaxUID = UID(self.transfer_syntax_uid)
+        if self.instance.frames:
             self._put_frames(dataset)
-        _be_explicit(dataset)
         output = BytesIO()
         dataset.save_as(output, implicit_vr=False, little_endian=True, enforce_file_format=True)
         return output.getvalue()
 
     def _put_frames(self, dataset: Dataset) -> None:
         contents = list(self.frames(range(1, len(self.instance.frames) + 1)))
+        stored = self.instance.stored_transfer_syntax_uid
+        is_kept = self.transfer_syntax_uid == stored and not is_transcoded(stored)
+        if dataset.get("SamplesPerPixel", 1) > 1 and not is_kept:
+            dataset.PlanarConfiguration = 0
+            dataset.PhotometricInterpretation = self._decoded_colour()
         if UID(self.transfer_syntax_uid).is_encapsulated:
             _encapsulate(dataset, contents)
-            return
-        keyword = self.instance.pixel_keyword
-        joined = _joined_bits(dataset, contents) if _is_bits(dataset) else b"".join(contents)
-        setattr(dataset, keyword, joined + b"\0" * (len(joined) % 2))
-        if keyword == "PixelData":
-            dataset["PixelData"].VR = "OB" if dataset.get("BitsAllocated", 16) <= 8 else "OW"
-        if dataset.get("SamplesPerPixel", 1) > 1:
-            dataset.PlanarConfiguration = 0
-            if self._becomes_rgb():
-                dataset.PhotometricInterpretation = "RGB"
+        else:
+            _put_native(dataset, self.instance.pixel_keyword, contents)
 
-    def _becomes_rgb(self) -> bool:
+    def _decoded_colour(self) -> str:
+        """Return the Photometric Interpretation of frames that were decoded."""
         stored = self.instance.stored_transfer_syntax_uid
         named = self.instance.text("PhotometricInterpretation")
-        if is_transcoded(stored):
-            return named in _MIXED_COLOUR
-        return UID(stored).is_encapsulated and named.startswith("YBR")
+        is_lossy = UID(stored).is_encapsulated and not is_transcoded(stored)
+        if named in _MIXED_COLOUR or (is_lossy and named.startswith("YBR")):
+            return "RGB"
+        return "YBR_FULL" if named == "YBR_FULL_422" else named
 
     def _pixels(self, content: bytes) -> Pixels:
         stored = self.instance.stored_transfer_syntax_uid
@@ -144,6 +142,12 @@ def _is_bits(dataset: Dataset) -> bool:
     return bool(dataset.get("BitsAllocated") == 1)
 
 
+def _native(pixels: Pixels, *, is_bits: bool) -> bytes:
+    if is_bits:
+        return np.packbits(pixels.ravel() != 0, bitorder="little").tobytes()
+    return pixels.astype(pixels.dtype.newbyteorder("<"), copy=False).tobytes()
+
+
 def _joined_bits(dataset: Dataset, contents: Sequence[bytes]) -> bytes:
     """Return frames of one bit behind each other, not each from a byte of its own on."""
     count = int(dataset.Rows) * int(dataset.Columns)
@@ -152,6 +156,13 @@ def _joined_bits(dataset: Dataset, contents: Sequence[bytes]) -> bytes:
         for one in contents
     ]
     return np.packbits(np.concatenate(frames), bitorder="little").tobytes()
+
+
+def _put_native(dataset: Dataset, keyword: str, contents: Sequence[bytes]) -> None:
+    joined = _joined_bits(dataset, contents) if _is_bits(dataset) else b"".join(contents)
+    setattr(dataset, keyword, joined + b"\0" * (len(joined) % 2))
+    if keyword == "PixelData":
+        dataset["PixelData"].VR = "OB" if dataset.get("BitsAllocated", 16) <= 8 else "OW"
 
 
 def _encapsulate(dataset: Dataset, contents: Sequence[bytes]) -> None:
@@ -165,8 +176,16 @@ def _encapsulate(dataset: Dataset, contents: Sequence[bytes]) -> None:
     dataset["PixelData"].is_undefined_length = True
 
 
-def _be_explicit(dataset: Dataset) -> None:
-    """Have every value parsed where its bytes cannot go out as they came in."""
-    if dataset.original_encoding != (False, True):
-        for _ in dataset.iterall():
-            pass
+def _explicit(elements: Dataset) -> Dataset:
+    """Return a copy that can be written in Explicit VR Little Endian.
+
+    Values whose bytes cannot go out as they came in are parsed for it.
+    """
+    copy = deepcopy(elements)
+    if copy.original_encoding == (False, True):
+        return copy
+    for _ in copy.iterall():
+        pass
+    fresh = Dataset({tag: copy[tag] for tag in list(copy.keys())})
+    fresh.file_meta = copy.file_meta
+    return fresh

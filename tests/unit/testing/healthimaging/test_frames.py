@@ -203,7 +203,7 @@ def test_what_is_no_image_has_no_frames(name: str, storage: Storage) -> None:
         ({"BitsAllocated": 12}, FileWarning.TRANSCODING_EXCEPTION),
     ],
 )
-def test_what_cannot_be_decoded_is_kept_as_one_blob(
+def test_what_cannot_be_decoded_is_kept_as_it_came(
     values: dict[str, object], warning: FileWarning, storage: Storage, phantom: list[Dataset]
 ) -> None:
     dataset = changed(phantom[0], **values)
@@ -211,11 +211,11 @@ def test_what_cannot_be_decoded_is_kept_as_one_blob(
     assert instance.warnings == (warning,)
     assert instance.frames == ()
     assert instance.blob is not None
-    assert storage.get(instance.blob) == dataset.PixelData
+    assert storage.get(instance.blob) == file_of(dataset)
     assert instance.stored_transfer_syntax_uid == ExplicitVRLittleEndian
 
 
-def test_what_jpeg_2000_cannot_hold_is_kept_as_one_blob(storage: Storage) -> None:
+def test_what_jpeg_2000_cannot_hold_is_kept_as_it_came(storage: Storage) -> None:
     dataset = with_uids(example("rtdose.dcm"))
     instance = stored(dataset, storage, StorageFormat.JPEG_2000_LOSSLESS)
     assert instance.warnings == (FileWarning.TRANSCODING_EXCEPTION,)

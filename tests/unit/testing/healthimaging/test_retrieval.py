@@ -17,6 +17,7 @@ from pydicom.uid import (
 from requests import Response
 
 from tests.peers.cloud import Cloud, open_cloud
+from tests.peers.corpus import made_uid
 from tests.peers.signing import dicomweb, signed_session
 from tests.unit.testing.healthimaging.datasets import changed, example, file_of
 
@@ -103,6 +104,33 @@ def test_what_is_stored_without_loss_comes_in_several_transfer_syntaxes(
         got = file(instance(cloud, dataset, wish))
         assert got.file_meta.TransferSyntaxUID == syntax
         np.testing.assert_array_equal(got.pixel_array, dataset.pixel_array)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "ExplVR_BigEnd.dcm",
+        "MR_small_bigendian.dcm",
+        "MR_small_implicit.dcm",
+        "liver_1frame.dcm",
+        "SC_ybr_full_422_uncompressed.dcm",
+    ],
+)
+@pytest.mark.parametrize("wish", ["*", ExplicitVRLittleEndian])
+def test_pixels_are_the_same_whatever_they_came_in(cloud: Cloud, name: str, wish: str) -> None:
+    uids = {"StudyInstanceUID": made_uid("study", name), "SeriesInstanceUID": made_uid(name)}
+    dataset = changed(example(name), **uids)
+    cloud.import_files([file_of(dataset)])
+    got = file(instance(cloud, dataset, wish))
+    np.testing.assert_array_equal(got.pixel_array, dataset.pixel_array)
+
+
+def test_what_was_not_decoded_comes_as_it_is(cloud: Cloud, phantom: list[Dataset]) -> None:
+    broken = changed(
+        phantom[0], StudyInstanceUID="1.2.9", SOPInstanceUID="1.2.9.1", PixelData=b"\0\0"
+    )
+    cloud.import_files([file_of(broken)])
+    assert instance(cloud, broken).content == file_of(broken)
 
 
 def test_another_transfer_syntax_gets_406(cloud: Cloud, phantom: list[Dataset]) -> None:
