@@ -144,7 +144,7 @@ class ImportJobs:
         except ServiceError as error:
             self._end(job, JobStatus.FAILED, str(error))
         except Exception as error:  # noqa: BLE001 - nobody waits for the task
-            _log.exception("import_job_lost", job=job.identifier)
+            _log.error("import_job_lost", job=job.identifier, error=type(error).__name__)
             self._end(job, JobStatus.FAILED, f"the stand-in failed: {type(error).__name__}")
 
     async def _work(self, job: ImportJob, storage: ObjectStorage) -> None:

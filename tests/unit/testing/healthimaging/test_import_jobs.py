@@ -238,6 +238,10 @@ def test_a_file_with_reservations_is_imported_with_a_warning(
     (warning,) = warned["importResponse"]["warnings"]
     assert (warning["warning_reason_code"], warning["type"]) == (45312, "TranscodingException")
     assert len(results.lines("SUCCESS")) == 1
+    importer.cloud.behave(lists_warned_as_success=False)
+    apart = importer.imported({"short.dcm": file_of(broken)})
+    importer.cloud.behave(lists_warned_as_success=True)
+    assert (len(apart.lines("WARNING")), apart.lines("SUCCESS")) == (1, [])
 
 
 def test_a_patient_that_differs_makes_an_image_set_that_is_not_primary(

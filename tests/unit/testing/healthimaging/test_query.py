@@ -151,3 +151,10 @@ def test_what_the_service_does_not_take_gets_400(cloud: Cloud, query: str) -> No
 def test_an_answer_that_is_not_accepted_gets_406(cloud: Cloud) -> None:
     answer = dicomweb(cloud, "/studies", headers={"Accept": "text/html"})
     assert answer.status_code == 406
+
+
+def test_a_search_that_finds_nothing_may_be_answered_without_a_body(cloud: Cloud) -> None:
+    for is_empty, status, body in ((False, 200, b"[]"), (True, 204, b"")):
+        cloud.behave(answers_empty_search_with_204=is_empty)
+        answer = dicomweb(cloud, "/studies?PatientID=NOBODY")
+        assert (answer.status_code, answer.content) == (status, body)

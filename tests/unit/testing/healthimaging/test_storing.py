@@ -114,3 +114,20 @@ def test_a_body_that_ends_early_gets_400(cloud: Cloud, phantom_files: list[bytes
     answer = dicomweb(cloud, "/studies", body=multipart(phantom_files)[:-9], headers=headers)
     assert answer.status_code == 400
     assert found(cloud) == 0
+
+
+def test_undocumented_answers_can_be_had(cloud: Cloud, phantom_files: list[bytes]) -> None:
+    cloud.behave(answers_partial_store_with_409=True, search_lag_seconds=3600.0)
+    answer = told(store(cloud, [*phantom_files, b"no DICOM"]))
+    assert (answer.status, len(answer.stored)) == (409, len(phantom_files))
+    assert found(cloud) == 0
+    assert dicomweb(cloud, "/studies").json() == []
+
+
+def test_a_body_may_be_signed_by_a_word_in_the_place_of_its_digest(
+    cloud: Cloud, phantom_files: list[bytes]
+) -> None:
+    word = {"x-amz-content-sha256": "STREAMING-AWS4-HMAC-SHA256-PAYLOAD"}
+    assert store(cloud, phantom_files, headers=word).status_code == 200
+    unsigned = {"x-amz-content-sha256": "UNSIGNED-PAYLOAD"}
+    assert store(cloud, phantom_files, headers=unsigned).status_code == 400
