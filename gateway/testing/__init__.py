@@ -1,1 +1,1 @@
-"""Real stand-ins that ship with the product: a phantom scanner and a small PACS."""
+"""Real stand-ins that ship with the product: a phantom scanner, a small PACS, HealthImaging."""
