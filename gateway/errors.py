@@ -13,6 +13,7 @@
     ├── Permanent                  trying again gives the same answer
     │   ├── ConfigurationInvalid   settings, rules or models, with every problem's position
     │   ├── PeerRefused            the peer will not take this object
+    │   ├── AccessRefused          there are no credentials, or the cloud does not take them
     │   ├── ModelFailed            the bundle raised an error on this series
     │   ├── KeyUnusable            the key of pseudonyms is gone, or is another one
     │   └── NotFound               no such series, job, node or model
@@ -20,6 +21,8 @@
         ├── ProtocolViolated       a peer sent what the DICOM upper layer does not know
         ├── RequestMalformed       an HTTP request's body is not what its header says
         ├── DataSetUnreadable      no UID, class, study or series can be read from it
+        ├── FrameUnreadable        a frame's checksum is wrong, or no decoder reads it
+        ├── ImageSetIncomplete     some instances of an image set could not be read
         ├── InstanceMismatch       the command names another instance than the data set
         │   └── StudyMismatch      the request names another study than the data set
         ├── IdentifierRefused      a query or retrieval does not say what its level needs
@@ -118,6 +121,12 @@ class PeerRefused(Permanent):
     http_status = 502
 
 
+class AccessRefused(Permanent):
+    """A cloud service does not let the node in: no credentials, wrong ones, or no right to it."""
+
+    http_status = 502
+
+
 class ModelFailed(Permanent):
     """A bundle raised an error on a series."""
 
@@ -152,6 +161,19 @@ class DataSetUnreadable(Rejected):
     """A data set does not parse to an instance UID, a class, a study and a series."""
 
     dimse_status = 0xC000
+
+
+class FrameUnreadable(Rejected):
+    """A frame is not what its checksum says, or is in no form that the gateway decodes."""
+
+
+class ImageSetIncomplete(Rejected):
+    """Instances of an image set could not be read; ``failures`` says of each which and why."""
+
+    def __init__(self, image_set_id: str, failures: Sequence[str]) -> None:
+        self.failures = tuple(failures)
+        count = f"{len(failures)} instance{'s' * (len(failures) > 1)}"
+        super().__init__(f"image set {image_set_id}: {count} could not be read; {failures[0]}")
 
 
 class InstanceMismatch(Rejected):

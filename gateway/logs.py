@@ -13,7 +13,18 @@ import structlog
 
 _MOST_BYTES = 20_000_000
 _BACKUPS = 5
-_CHATTY = ("aiohttp.access", "alembic", "asyncio", "dbos", "highdicom", "pydicom")
+_CHATTY = (
+    "aiohttp.access",
+    "alembic",
+    "asyncio",
+    "boto3",
+    "botocore",
+    "dbos",
+    "highdicom",
+    "pydicom",
+    "s3transfer",
+    "urllib3",
+)
 
 
 class _LogFile(RotatingFileHandler):

@@ -9,6 +9,7 @@ import copy
 import ipaddress
 import json
 import os
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, cast
@@ -16,7 +17,8 @@ from typing import Annotated, Any, Literal, cast
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from gateway.errors import ConfigurationInvalid, Problem
-from gateway.positions import PositionedDocument, load_toml, problems
+from gateway.positions import Location, PositionedDocument, load_toml, nearest, problems
+from gateway.source_query import KEYWORDS, objection
 
 ENVIRONMENT_PREFIX = "GATEWAY_"
 _ENVIRONMENT = Path("environment")
@@ -237,17 +239,29 @@ class DicomwebNode(_Table):
 
 
 class HealthImagingNode(_Table):
-    """A data store of AWS HealthImaging."""
+    """A data store of AWS HealthImaging; credentials are found as the AWS SDKs find them."""
 
     kind: Literal["healthimaging"]
     region: str
+    """Region of the data store, as us-east-1."""
     datastore_id: str
+    """Id of the data store."""
     upload: Literal["stow", "import-job"] = "stow"
+    """How instances are sent: by STOW-RS, or by S3 and import jobs, which take larger series."""
     input_s3_uri: str | None = None
+    """Where import jobs read from; instances are staged there, each job in a folder of its own."""
     output_s3_uri: str | None = None
+    """Where import jobs write their results."""
     role_arn: str | None = None
+    """Role that import jobs read and write as."""
+    maximum_import_jobs: int = Field(default=20, ge=1, le=1000)
+    """Import jobs of this node at once: 20 is the least that an account has in any region."""
     endpoint_url: str = ""
+    """Address of a stand-in for all of the service; empty: AWS."""
     s3_endpoint_url: str = ""
+    """Address of a stand-in for S3; empty: AWS."""
+    results: ResultSettings = ResultSettings()
+    """In which forms the data store gets what models make."""
 
 
 Node = Annotated[DimseNode | DicomwebNode | HealthImagingNode, Field(discriminator="kind")]
@@ -257,8 +271,13 @@ class SourceSettings(_Table):
     """Something to pull from."""
 
     node: str
+    """Name of the node that is asked."""
     every_seconds: float = Field(default=60, gt=0)
+    """Pause between two questions."""
     query: Mapping[str, str] = {}
+    """What is pulled, by DICOM keywords; empty: everything."""
+    primary_only: bool = True
+    """Whether image sets that conflict with another of their study stay where they are."""
 
 
 class Settings(_Table):
@@ -277,6 +296,15 @@ class Settings(_Table):
     def pseudonym_key_file(self) -> Path:
         """File that holds the key of pseudonyms."""
         return self.deidentification.key_file or self.node.data_dir / "deidentification.key"
+
+    @property
+    def pulled_sources(self) -> tuple[str, ...]:
+        """Names of the sources that this version pulls from: those on nodes of HealthImaging."""
+        return tuple(
+            name
+            for name, source in self.sources.items()
+            if isinstance(self.nodes[source.node], HealthImagingNode)
+        )
 
     @property
     def index_url(self) -> str:
@@ -319,7 +347,9 @@ def load_settings(file: Path, environment: Mapping[str, str] = os.environ) -> Se
     except ValidationError as error:
         raise ConfigurationInvalid(problems(file, document, error, model=Settings)) from error
     _require_known_sources(file, document, settings)
+    _require_valid_queries(file, document, settings)
     _require_one_count(file, document, settings)
+    _require_import_places(file, document, settings)
     return _anchored(settings, file.resolve().parent)
 
 
@@ -371,6 +401,31 @@ def _require_known_sources(file: Path, document: PositionedDocument, settings: S
         raise ConfigurationInvalid(unknown)
 
 
+def _require_valid_queries(file: Path, document: PositionedDocument, settings: Settings) -> None:
+    """Only what a data store can be asked is asked of it: a key it ignores would pull too much."""
+    found: list[Problem] = []
+    for name, source in settings.sources.items():
+        place: Location = ("sources", name)
+        if name in _DOORS or len(name) > _LONGEST_SOURCE_NAME:
+            message = f"name the source otherwise: not {', '.join(_DOORS)}, up to 64 characters"
+            found.append(document.problem(file, place, message))
+        if isinstance(settings.nodes[source.node], HealthImagingNode):
+            for keyword, value in source.query.items():
+                why = _objection(keyword, value)
+                if why:
+                    message = f"{keyword}: {why}"
+                    found.append(document.problem(file, (*place, "query", keyword), message))
+    if found:
+        raise ConfigurationInvalid(found)
+
+
+def _objection(keyword: str, value: str) -> str:
+    if keyword in KEYWORDS:
+        return objection(keyword, value)
+    known = f"; it can by {', '.join(KEYWORDS)}; let a rule test the rest"
+    return f"HealthImaging cannot be searched by it{nearest(keyword, KEYWORDS) or known}"
+
+
 def _require_one_count(file: Path, document: PositionedDocument, settings: Settings) -> None:
     """Two nodes may count differently, and only one answer can be waited for."""
     counted_by: dict[str, str] = {}
@@ -386,6 +441,32 @@ def _require_one_count(file: Path, document: PositionedDocument, settings: Setti
         raise ConfigurationInvalid(problems)
 
 
+def _require_import_places(file: Path, document: PositionedDocument, settings: Settings) -> None:
+    """An import job reads and writes S3 as a role; without one of them it never starts."""
+    problems: list[Problem] = []
+    for name, node in settings.nodes.items():
+        if not isinstance(node, HealthImagingNode) or node.upload != "import-job":
+            continue
+        for key, pattern, form in _IMPORT_PLACES:
+            value = getattr(node, key)
+            if value is None or not pattern.fullmatch(value):
+                place = ("nodes", name, "upload" if value is None else key)
+                message = f'upload = "import-job" needs {key}, of the form {form}'
+                problems.append(Problem(file, *document.position(place), message))
+    if problems:
+        raise ConfigurationInvalid(problems)
+
+
+_DOORS = ("c-store", "stow", "result")
+"""What the fact `source` of rules says of instances that are not pulled."""
+_LONGEST_SOURCE_NAME = 64
+_S3_URI = re.compile(r"s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](/.*)?")
+_ROLE_ARN = re.compile(r"arn:aws(-[a-z]+)*:iam::[0-9]{12}:role/.+")
+_IMPORT_PLACES = (
+    ("input_s3_uri", _S3_URI, "s3://BUCKET/PREFIX"),
+    ("output_s3_uri", _S3_URI, "s3://BUCKET/PREFIX"),
+    ("role_arn", _ROLE_ARN, "arn:aws:iam::ACCOUNT:role/NAME"),
+)
 _ANCHORED = frozenset(
     {
         *("data_dir", "rules_dir", "models_dir", "token_file", "key_file"),

@@ -20,6 +20,7 @@ _COMMANDS: Mapping[str, tuple[str, str]] = MappingProxyType(
         "send": ("transfer", "send_files"),
         "rules": ("rules", "app"),
         "models": ("models", "app"),
+        "healthimaging": ("healthimaging", "app"),
         "series": ("series", "app"),
         "jobs": ("jobs", "app"),
     }

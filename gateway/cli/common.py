@@ -5,13 +5,21 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar, get_args
 
 import typer
 from rich.console import Console
+from rich.progress import Progress
 
 from gateway.errors import ConfigurationInvalid, NotFound, Problem
-from gateway.settings import DimseNode, Settings, find_settings_file, load_settings
+from gateway.settings import (
+    DicomwebNode,
+    DimseNode,
+    HealthImagingNode,
+    Settings,
+    find_settings_file,
+    load_settings,
+)
 
 if TYPE_CHECKING:
     from gateway.store import NodeStore
@@ -24,12 +32,19 @@ ConfigOption = Annotated[
         help="Settings file [default: $GATEWAY_CONFIG, ./gateway.toml, /etc/gateway/gateway.toml]",
     ),
 ]
+_Node = TypeVar("_Node", DimseNode, DicomwebNode, HealthImagingNode)
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for scripts.")]
 
 
 def console() -> Console:
     """Return the console for people: it wraps where the terminal does, and has no markup."""
     return Console(markup=False, highlight=False)
+
+
+def progress_bars(*, silent: bool = False) -> Progress:
+    """Return progress bars on standard error, for whoever looks at a terminal."""
+    told = Console(stderr=True)
+    return Progress(console=told, transient=True, disable=silent or not told.is_terminal)
 
 
 def print_json(value: Any) -> None:
@@ -61,12 +76,22 @@ def dimse_node(settings: Settings, name: str) -> DimseNode:
     Raises:
         NotFound: there is no such node, or it is of another kind.
     """
+    return named_node(settings, name, DimseNode)
+
+
+def named_node(settings: Settings, name: str, kind: type[_Node]) -> _Node:
+    """Return a node of the settings that is of this kind.
+
+    Raises:
+        NotFound: there is no such node, or it is of another kind.
+    """
     node = settings.nodes.get(name)
     if node is None:
         known = ", ".join(settings.nodes) or "none"
         raise NotFound(f"no node named {name!r} in the settings; there are: {known}")
-    if not isinstance(node, DimseNode):
-        raise NotFound(f"node {name!r} is of kind {node.kind}; this command needs kind dimse")
+    if not isinstance(node, kind):
+        wanted = get_args(kind.model_fields["kind"].annotation)[0]
+        raise NotFound(f"node {name!r} is of kind {node.kind}; this command needs kind {wanted}")
     return node
 
 

@@ -1,6 +1,7 @@
 """``gateway demo``: the main job on one machine, with a small PACS and a phantom patient."""
 
 import shutil
+from contextlib import ExitStack
 from pathlib import Path
 from tempfile import mkdtemp
 from typing import Annotated
@@ -9,6 +10,7 @@ import typer
 from rich.table import Table
 
 from gateway.cli.common import console
+from gateway.cli.demo_cloud import DemoCloud, HeldImageSet
 from gateway.cli.demo_node import DemoNode, Stage
 from gateway.cli.demo_result import draw_overlay, read_result
 from gateway.errors import PeerUnavailable
@@ -22,6 +24,9 @@ def demo(
         Path | None,
         typer.Option("--input", metavar="DIR", help="Send this DICOM, not a phantom CT."),
     ] = None,
+    cloud: Annotated[
+        bool, typer.Option("--cloud", help="With a stand-in for AWS HealthImaging beside the PACS.")
+    ] = False,
     keep: Annotated[bool, typer.Option("--keep", help="Keep the node's folder.")] = False,
     out: Annotated[
         Path, typer.Option(metavar="DIR", help="Where seg.dcm and overlay.png go.")
@@ -32,17 +37,19 @@ def demo(
     Starts a node and a small PACS on free ports of this machine, sends a phantom CT, waits for
     the DICOM SEG, and writes seg.dcm and overlay.png. It needs no settings, no network and no
     GPU, and leaves nothing running. With --input it takes your own CT; the rules that come with
-    the product choose what is segmented.
+    the product choose what is segmented. With --cloud the series and its segmentation also go to a
+    data store of AWS HealthImaging, for which a stand-in on this machine is taken.
 
     \b
     Examples:
       gateway demo
       gateway demo --input ~/ct --out /tmp/result
+      gateway demo --cloud
       gateway demo --keep         # to look into the node's folder afterwards
     """
     folder = Path(mkdtemp(prefix="gateway-demo-"))
     try:
-        _run(folder, input, out)
+        _run(folder, input, out, with_cloud=cloud)
     finally:
         if keep:
             print(f"the node's folder is kept: {folder}")
@@ -50,8 +57,11 @@ def demo(
             shutil.rmtree(folder)
 
 
-def _run(folder: Path, source: Path | None, out: Path) -> None:
-    with SmallPacs(folder / "pacs") as pacs, DemoNode(folder, pacs.port) as node:
+def _run(folder: Path, source: Path | None, out: Path, *, with_cloud: bool) -> None:
+    with ExitStack() as running:
+        pacs = running.enter_context(SmallPacs(folder / "pacs"))
+        cloud = running.enter_context(DemoCloud(folder)) if with_cloud else None
+        node = running.enter_context(DemoNode(folder, pacs.port, cloud))
         series = node.prepare_series(source)
         node.wait_until_ready()
         node.send(series)
@@ -59,12 +69,15 @@ def _run(folder: Path, source: Path | None, out: Path) -> None:
         node.wait_until_confirmed()
         stages = node.stages()
         segments = node.segments()
+        image_sets = node.image_sets()
     if seg is None:
         raise PeerUnavailable("no segmentation reached the PACS")
     out.mkdir(parents=True, exist_ok=True)
     shutil.copyfile(seg, out / "seg.dcm")
     draw_overlay(read_result(seg, series), segments).save(out / "overlay.png")
     _report(stages, segments)
+    if with_cloud:
+        _report_cloud(image_sets)
     print(f"wrote {out / 'seg.dcm'} and {out / 'overlay.png'}")
 
 
@@ -80,3 +93,12 @@ def _report(stages: list[Stage], segments: list[dict[str, object]]) -> None:
     for segment in segments:
         volumes.add_row(str(segment["label"]), f"{segment['voxels']:,}", f"{segment['ml']:,.1f}")
     console().print(volumes)
+
+
+def _report_cloud(image_sets: list[HeldImageSet]) -> None:
+    held = Table("image set", "modality", "instances", "version", title="What the data store holds")
+    for column in held.columns[2:]:
+        column.justify = "right"
+    for one in image_sets:
+        held.add_row(one.image_set_id, one.modality, str(one.instances), str(one.version))
+    console().print(held)

@@ -3,7 +3,7 @@
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +16,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from gateway.cli.common import console
+from gateway.cli.demo_cloud import NAME, DemoCloud, HeldImageSet, write_rules
 from gateway.cli.transfer import files_under, outgoing_of
 from gateway.dimse.user import SendOutcome, send
 from gateway.errors import NotFound, PeerUnavailable, Permanent, StoreUnavailable
@@ -64,27 +65,28 @@ class Stage:
 class DemoNode:
     """Runs a node for the time of a ``with`` block, and watches one series go through it."""
 
-    def __init__(self, folder: Path, pacs_port: int) -> None:
+    def __init__(self, folder: Path, pacs_port: int, cloud: DemoCloud | None = None) -> None:
         self._folder = folder
         self._pacs_port = pacs_port
+        self._cloud = cloud
         self._console: Console = console()
         self._stages: list[Stage] = []
         self._cleanup = ExitStack()
 
     def __enter__(self) -> Self:
-        file = self._folder / "gateway.toml"
-        file.write_text(
-            _SETTINGS.format(
-                rules=str(shipped("routing_rules")),
-                models=str(shipped("models")),
-                port=self._pacs_port,
-            )
+        cloud = self._cloud
+        rules = shipped("routing_rules") if cloud is None else write_rules(self._folder)
+        settings = _SETTINGS.format(
+            rules=str(rules), models=str(shipped("models")), port=self._pacs_port
         )
-        self._settings: Settings = load_settings(file, {})
+        self._file = self._folder / "gateway.toml"
+        self._file.write_text(settings + ("" if cloud is None else cloud.settings))
+        self._settings: Settings = load_settings(self._file, {})
         self._started = time.monotonic()
         log = self._cleanup.enter_context((self._folder / "node.log").open("wb"))
-        command = [sys.executable, "-m", "gateway", "serve", "--config", str(file)]
-        self._process = subprocess.Popen(command, stderr=log, stdout=log)
+        command = [sys.executable, "-m", "gateway", "serve", "--config", str(self._file)]
+        environment = None if cloud is None else cloud.environment
+        self._process = subprocess.Popen(command, stderr=log, stdout=log, env=environment)
         return self
 
     def __exit__(
@@ -172,17 +174,26 @@ class DemoNode:
         return None
 
     def wait_until_confirmed(self) -> None:
-        """Wait until the node noted that the PACS has the result."""
-        self._wait(
-            lambda: any(job.state == "done" for job in self._jobs(JobAction.DELIVER)),
-            _START_SECONDS,
-            "the delivery was not confirmed",
-        )
+        """Wait until the node noted that the PACS has the result, and the cloud everything.
+
+        Raises:
+            Permanent: a job was refused or given up.
+        """
+        with self._console.status("waiting for confirmation"):
+            self._wait(self._is_confirmed, _START_SECONDS, "the delivery was not confirmed")
+
+    def image_sets(self) -> list[HeldImageSet]:
+        """Return what is in the data store; nothing where there is none."""
+        return [] if self._cloud is None else self._cloud.image_sets(self._file, self._store)
 
     def stages(self) -> list[Stage]:
         """Return the timing table, from sending to confirmation."""
         job = self._jobs(JobAction.SEGMENT)[0]
-        [delivery] = [one for one in self._jobs(JobAction.DELIVER) if one.parent_id == job.id][:1]
+        delivered = {
+            one.node: one.updated_at
+            for one in self._jobs(JobAction.DELIVER)
+            if one.parent_id == job.id
+        }
         series = self._store.series.get(job.series_instance_uid)
         completed_at = series.completed_at or series.last_activity_at
         timings = job.timings_ms or {}
@@ -201,14 +212,28 @@ class DemoNode:
             ),
             Stage(
                 name="SEG delivered and confirmed",
-                seconds=delivery.updated_at - job.updated_at,
+                seconds=delivered["pacs"] - job.updated_at,
                 ends_section=True,
             ),
             Stage(
                 name="last instance kept -> SEG at the PACS",
-                seconds=delivery.updated_at - series.last_activity_at,
+                seconds=delivered["pacs"] - series.last_activity_at,
+                ends_section=True,
             ),
+            *self._cloud_stages(job, delivered),
         ]
+
+    def _cloud_stages(self, segment: Job, delivered: Mapping[str | None, float]) -> Iterator[Stage]:
+        """Return how long the way to the data store took: until it lists every instance."""
+        for job in self._jobs(JobAction.FORWARD):
+            if job.series_instance_uid == segment.series_instance_uid:
+                seconds = job.updated_at - job.created_at
+                yield Stage(
+                    name="series in the data store, beside the segmentation", seconds=seconds
+                )
+        if NAME in delivered:
+            seconds = delivered[NAME] - segment.updated_at
+            yield Stage(name="SEG in the data store", seconds=seconds)
 
     def segments(self) -> list[dict[str, Any]]:
         """Return the segments that the model found."""
@@ -225,6 +250,13 @@ class DemoNode:
                 log = (self._folder / "node.log").read_text()[-2000:]
                 raise PeerUnavailable(f"{message}; the end of its log:\n{log}")
             time.sleep(_POLL_SECONDS)
+
+    def _is_confirmed(self) -> bool:
+        self._require_hope()
+        done = {job.node for job in self._jobs(JobAction.DELIVER) if job.state == "done"}
+        if self._cloud is None:
+            return bool(done)
+        return "pacs" in done and all(job.state == "done" for job in self._store.jobs.all())
 
     def _is_ready(self) -> bool:
         try:

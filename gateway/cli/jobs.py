@@ -38,7 +38,7 @@ def list_jobs(
     if json:
         print_json([job_json(job) for job in found])
         return
-    table = Table("job", "action", "node", "model", "state", "attempts", "error")
+    table = Table("job", "action", "node", "model", "state", "attempts", "error or warning")
     for job in found:
         table.add_row(
             job.id,
@@ -47,7 +47,7 @@ def list_jobs(
             job.model or "",
             job.state,
             str(job.attempts),
-            job.error,
+            job.error or job.warning,
         )
     console().print(table)
 

@@ -8,7 +8,9 @@ import typer
 from rich.table import Table
 
 from gateway.cli.common import ConfigOption, JsonOption, console, node_store, print_json
+from gateway.errors import NotFound
 from gateway.store import Job, NodeStore, Series, SeriesState
+from gateway.store.pulls import Pull
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -48,7 +50,9 @@ def show(
     config: ConfigOption = None,
     json: JsonOption = False,
 ) -> None:
-    """Show one series: why it was held complete, what the rules said, its jobs; its files in JSON.
+    """Show one series: why it was held complete, what the rules said, its jobs and image sets.
+
+    What was pulled of it, and why an instance could not be. Its files too, in JSON.
 
     A refused job says what is wrong with the series and which instances show it.
 
@@ -67,7 +71,7 @@ def show(
 
 def describe(store: NodeStore, uid: str) -> dict[str, Any]:
     """Return all that is known of a series, in the form that ``show --json`` prints."""
-    series = store.series.get(uid)
+    series = _series(store, uid)
     return {
         **_listed(series),
         "expected_instances": series.expected_instances,
@@ -93,7 +97,35 @@ def describe(store: NodeStore, uid: str) -> dict[str, Any]:
         ],
         "decision": store.series.decision(uid),
         "jobs": [job_json(job) for job in store.jobs.of_series(uid)],
+        "image_sets": [asdict(one) for one in store.image_sets.of_series(uid)],
+        "pulls": [_pulled(one) for one in store.pulls.of_series(uid)],
     }
+
+
+def _pulled(pull: Pull) -> dict[str, Any]:
+    """Return an image set that was fetched; where all of it was sent from here, nothing came."""
+    return {
+        "source": pull.source,
+        "image_set_id": pull.image_set_id,
+        "version": pull.version,
+        "state": pull.state,
+        "attempts": pull.attempts,
+        "instances": len(pull.instances),
+        "failures": dict(pull.failures),
+        "error": pull.error,
+    }
+
+
+def _series(store: NodeStore, uid: str) -> Series:
+    """Return a series; raises NotFound, with the reason where none of it could be pulled."""
+    try:
+        return store.series.get(uid)
+    except NotFound as error:
+        for pull in store.pulls.of_series(uid):
+            for why in (*filter(None, [pull.error]), *pull.failures.values()):
+                what = f"image set {pull.image_set_id} of source {pull.source}"
+                raise NotFound(f"{error}; {what} could not be pulled: {why}") from error
+        raise
 
 
 def job_json(job: Job) -> dict[str, Any]:
@@ -137,7 +169,31 @@ def _print(described: dict[str, Any]) -> None:
     print("jobs")
     for job in described["jobs"]:
         target = job["node"] if job["action"] != "segment" else job["model"]
-        print(f"  {job['id']}  {job['action']} {target}: {job['state']}  {job['error']}".rstrip())
+        said = job["error"] or job["warning"]
+        print(f"  {job['id']}  {job['action']} {target}: {job['state']}  {said}".rstrip())
+    if described["image_sets"]:
+        print("image sets")
+    for one in described["image_sets"]:
+        kind = "primary" if one["is_primary"] else "not primary: DICOMweb does not show it"
+        print(
+            f"  {one['image_set_id']} at {one['node']}: {one['instances']} instances, "
+            f"version {one['version']}, {kind}"
+        )
+    _print_pulls(described["pulls"])
+
+
+def _print_pulls(pulls: list[dict[str, Any]]) -> None:
+    """Print what was pulled of a series, and why some of it was not."""
+    told = [one for one in pulls if one["instances"] or one["failures"] or one["error"]]
+    if told:
+        print("pulled")
+    for one in told:
+        print(
+            f"  {one['image_set_id']} of source {one['source']}: {one['instances']} instances, "
+            f"version {one['version']}, {one['state']}  {one['error']}".rstrip()
+        )
+        for uid, reason in one["failures"].items():
+            print(f"    not {uid}: {reason}")
 
 
 def _completion(described: dict[str, Any]) -> str:

@@ -19,7 +19,7 @@ _BUSY_TIMEOUT_SECONDS = 30
 _SWITCH_PAUSE_SECONDS = 0.02
 _CACHE_KIB = 16_384
 _MIGRATION_LOCK = 7_015_201
-REVISION = "0005"
+REVISION = "0006"
 """Newest migration: an index that has it needs no look at the migrations, which takes a while."""
 
 

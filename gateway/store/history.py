@@ -1,7 +1,8 @@
 """What the index notes of traffic, and forgets when nothing asks for it any more.
 
-Associations say how long a peer's series are waited for, and commitment requests when a report
-is a repetition. Both would grow for ever with a node that nobody looks after.
+Associations say how long a peer's series are waited for, commitment requests when a report is a
+repetition, and uploads what a job goes on with. They would grow for ever with a node that nobody
+looks after.
 """
 
 import time
@@ -10,10 +11,12 @@ from collections.abc import Callable
 from sqlalchemy import Connection, Delete, delete, exists, select
 
 from gateway.store.database import Database
-from gateway.store.schema import arrivals, associations, commitments, series
+from gateway.store.jobs import OPEN_STATES
+from gateway.store.schema import arrivals, associations, commitments, jobs, series, uploads
 
 KEPT_SECONDS = 30 * 86_400.0
-"""How long the end of an association, and a request that was reported on, is remembered."""
+"""How long the end of an association, a request that was reported on, and an upload of a job that
+has ended are remembered."""
 _LOOK_SECONDS = 3600.0
 _MOST_AT_ONCE = 1000
 
@@ -50,9 +53,8 @@ class History:
 
     def forget(self, before: float) -> int:
         """Forget what ended before this Unix time; return how many rows of the index that were."""
-        return self._all_of(_forget_associations, before) + self._all_of(
-            _forget_commitments, before
-        )
+        kinds = (_forget_associations, _forget_commitments, _forget_uploads)
+        return sum(self._all_of(forget, before) for forget in kinds)
 
     def _all_of(self, forget: Callable[[Connection, float], tuple[int, int]], before: float) -> int:
         rows, chosen = 0, _MOST_AT_ONCE
@@ -88,6 +90,13 @@ def _forget_commitments(connection: Connection, before: float) -> tuple[int, int
     ids = connection.execute(old).scalars().all()
     gone = _deleted(connection, delete(commitments).where(commitments.c.id.in_(ids)))
     return len(ids), gone
+
+
+def _forget_uploads(connection: Connection, before: float) -> tuple[int, int]:
+    is_open = exists().where(jobs.c.id == uploads.c.job_id, jobs.c.state.in_(OPEN_STATES))
+    old = select(uploads.c.id).where(uploads.c.updated_at < before, ~is_open).limit(_MOST_AT_ONCE)
+    ids = connection.execute(old).scalars().all()
+    return len(ids), _deleted(connection, delete(uploads).where(uploads.c.id.in_(ids)))
 
 
 def _deleted(connection: Connection, statement: Delete) -> int:

@@ -24,6 +24,7 @@ from gateway.store.collection import enter_series, enter_studies, note_arrivals,
 from gateway.store.counters import count
 from gateway.store.database import Database
 from gateway.store.grouping import GroupCommit
+from gateway.store.locks import one_at_a_time
 from gateway.store.origin import RESULT, Origin
 from gateway.store.prepared import Prepared
 from gateway.store.schema import arrivals, associations, instances, series
@@ -128,7 +129,7 @@ class InstanceIndex:
         now = time.time()
         is_durable = any(one.is_durable for one in arrivals)
         with self._database.writing(is_durable=is_durable) as connection:
-            _one_at_a_time(connection, {name for one in arrivals for name in one.names})
+            one_at_a_time(connection, {name for one in arrivals for name in one.names})
             receipts = _receipts(connection, arrivals)
             fresh = [
                 one
@@ -196,7 +197,7 @@ class InstanceIndex:
     def unless_known(self, object_key: str, act: Callable[[], object]) -> bool:
         """Act where no instance has this content, while none can get it; return whether it did."""
         with self._database.writing() as connection:
-            _one_at_a_time(connection, {object_key})
+            one_at_a_time(connection, {object_key})
             if connection.execute(_is_known(object_key)).scalar():
                 return False
             act()
@@ -309,14 +310,6 @@ def _begin(connection: Connection, arrivals: Sequence[_Arrival], now: float) -> 
         note_arrivals(connection, sorted(pairs), now)
     enter_studies(connection, [one.header for one in arrivals])
     enter_series(connection, [(one.header, one.origin) for one in arrivals], now)
-
-
-def _one_at_a_time(connection: Connection, names: Collection[str]) -> None:
-    """Let the same instance on two associations follow each other; SQLite's writers always do."""
-    if connection.dialect.name == "postgresql":
-        for name in sorted(names):
-            key = func.hashtextextended(name, 0)
-            connection.execute(select(func.pg_advisory_xact_lock(key)))
 
 
 def _receipts(connection: Connection, arrivals: Sequence[_Arrival]) -> list[Receipt]:

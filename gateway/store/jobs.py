@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import Connection, RowMapping, Update, func, or_, select, update
+from sqlalchemy import Connection, RowMapping, Update, case, func, or_, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from gateway.errors import NotFound
@@ -45,6 +45,8 @@ class JobState(StrEnum):
 OPEN_STATES = (JobState.QUEUED, JobState.RUNNING, JobState.WAITING)
 ENDED_BADLY = (JobState.REFUSED, JobState.DEAD)
 _ANEW = {"generation": jobs.c.generation + 1, "attempts": 0, "error": ""}
+_AWAKE = {**_ANEW, "attempts": case((jobs.c.action == "segment", 0), else_=jobs.c.attempts)}
+"""What waited for series of its study has not been tried; what waited for a node has."""
 _MINE = series.alias("mine")
 _STUDY_REVISIONS = (
     select(func.sum(series.c.revision))
@@ -99,6 +101,8 @@ class Job:
     generation: int = 0
     """How often it was started again, by a person or because what it waited for came."""
     error: str = ""
+    warning: str = ""
+    """What a person should know of a job that is done."""
     results: tuple[str, ...] = ()
     """SOP Instance UIDs that the job made, or that its node confirmed."""
     segments: tuple[dict[str, Any], ...] = ()
@@ -107,7 +111,7 @@ class Job:
     inputs: Mapping[str, str] = field(default_factory=dict)
     """Series Instance UIDs by the names of a model's inputs, where it takes several series."""
     waits_until: float | None = None
-    """Until when it waits for series of its study, where it does."""
+    """Until when it waits for series of its study, or for its next attempt, where that is noted."""
     created_at: float = 0
     queued_at: float = 0
     """When it was queued, by its rule or again by a person."""
@@ -201,14 +205,14 @@ class JobIndex:
         self._move(job_id, OPEN_STATES, {"inputs": dict(inputs)})
 
     def awaken(self) -> None:
-        """Queue again the jobs whose studies have what they waited for, or whose time is over."""
+        """Queue again the jobs whose studies have what they waited for, or whose time has come."""
         due = [
             jobs.c.state == JobState.WAITING,
             or_(jobs.c.waits_until <= time.time(), jobs.c.waits_beyond < _STUDY_REVISIONS),
         ]
         with self._database.reading() as connection:
             ids = connection.execute(select(jobs.c.id).where(*due)).scalars().all()
-        values = {"state": JobState.QUEUED, **_ANEW}
+        values = {"state": JobState.QUEUED, **_AWAKE}
         for job_id in ids:
             self._move(job_id, (JobState.WAITING,), values)
 
@@ -301,6 +305,7 @@ def _job(row: RowMapping) -> Job:
         attempts=row["attempts"],
         generation=row["generation"],
         error=row["error"],
+        warning=row["warning"] or "",
         results=tuple(row["results"]),
         segments=tuple(row["segments"]),
         timings_ms=row["timings_ms"],

@@ -7,6 +7,7 @@ from functools import partial
 from gateway.settings import Settings
 from gateway.store.counters import Counters
 from gateway.store.database import Database
+from gateway.store.image_sets import ImageSetIndex
 from gateway.store.instances import AssociationIndex, InstanceIndex
 from gateway.store.intake import Intake
 from gateway.store.jobs import JobIndex
@@ -15,10 +16,12 @@ from gateway.store.objects import ObjectStore
 from gateway.store.outgoing import OutgoingFolders
 from gateway.store.processes import ProcessIndex
 from gateway.store.pseudonyms import PseudonymMap
+from gateway.store.pulls import PullIndex
 from gateway.store.quarantine import Quarantine
 from gateway.store.series import SeriesIndex
 from gateway.store.spool import Ahead
 from gateway.store.stage_times import StageTimes
+from gateway.store.uploads import UploadIndex
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -35,8 +38,11 @@ class NodeStore:
     counters: Counters
     processes: ProcessIndex
     stage_times: StageTimes
+    uploads: UploadIndex
+    image_sets: ImageSetIndex
     pseudonyms: PseudonymMap
     outgoing: OutgoingFolders
+    pulls: PullIndex
 
     def reconcile(self, process: str | None = None, besides: Collection[str] = ()) -> int:
         """Settle what a killed process left; return how many instances were not acknowledged.
@@ -103,6 +109,9 @@ def open_store(settings: Settings, process: str = "node", *, ahead: int = 0) -> 
         counters=counters,
         processes=ProcessIndex(database),
         stage_times=StageTimes(database),
+        uploads=UploadIndex(database),
+        image_sets=ImageSetIndex(database),
         pseudonyms=PseudonymMap(database, settings.pseudonym_key_file),
         outgoing=OutgoingFolders(data_dir, objects.require_space),
+        pulls=PullIndex(database),
     )

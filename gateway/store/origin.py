@@ -13,5 +13,6 @@ class Origin:
     calling_ae: str
     called_ae: str
     source: str
-    """Which door: ``c-store``, ``stow``, or ``result`` for what a model made here."""
+    """Which door: ``c-store``, ``stow``, ``result`` for what a model made here, or the name of the
+    source that it was pulled from."""
     association_id: str | None = None

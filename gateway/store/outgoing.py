@@ -7,6 +7,20 @@ from pathlib import Path
 
 from gateway.store.filesystem import store_errors
 
+_UNFINISHED = ".unfinished"
+
+
+class JobFolder:
+    """The files that a job sends; they go with its attempt, or stay for its next one."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.stays = False
+
+    def keep(self) -> None:
+        """Let the files stay: the next attempt of the job, soon, needs them again."""
+        self.stays = True
+
 
 class OutgoingFolders:
     """One folder under ``data_dir/outgoing`` for each job that needs one while it sends."""
@@ -15,31 +29,48 @@ class OutgoingFolders:
         self._root = data_dir / "outgoing"
         self._require_space = require_space
 
-    def left(self) -> tuple[str, ...]:
-        """Return the jobs that have a folder."""
-        if not self._root.is_dir():
-            return ()
-        return tuple(folder.name for folder in self._root.iterdir())
-
     def discard(self, job_id: str) -> None:
         """Delete a job's folder, where there is one."""
         shutil.rmtree(self._root / job_id, ignore_errors=True)
 
-    @contextmanager
-    def of(self, job_id: str) -> Iterator[Path]:
-        """Give a job an empty folder, which goes when the block ends.
+    def discard_all(self) -> None:
+        """Delete what a killed process left, which a power cut may have left empty, too."""
+        shutil.rmtree(self._root, ignore_errors=True)
 
-        What a killed process left of the same job goes before.
+    @contextmanager
+    def of(
+        self, job_id: str, names: frozenset[str], fill: Callable[[Path], None]
+    ) -> Iterator[JobFolder]:
+        """Give a job the folder that holds the files ``names``, filled unless it is there.
+
+        What is half filled is never given. The folder goes when the block ends, unless it is kept.
 
         Raises:
             StoreFull, StoreUnavailable: less free space than the reserve, or no folder was made.
         """
-        folder = self._root / job_id
-        self._require_space()
-        with store_errors():
+        folder = JobFolder(self._root / job_id)
+        if not names <= _names_in(folder.path):
             self.discard(job_id)
-            folder.mkdir(parents=True)
+            self._fill(folder.path, fill)
         try:
             yield folder
         finally:
-            self.discard(job_id)
+            if not folder.stays:
+                self.discard(job_id)
+
+    def _fill(self, folder: Path, fill: Callable[[Path], None]) -> None:
+        self._require_space()
+        unfinished = folder.with_name(folder.name + _UNFINISHED)
+        shutil.rmtree(unfinished, ignore_errors=True)
+        try:
+            with store_errors():
+                unfinished.mkdir(parents=True)
+            fill(unfinished)
+            with store_errors():
+                unfinished.rename(folder)
+        finally:
+            shutil.rmtree(unfinished, ignore_errors=True)
+
+
+def _names_in(folder: Path) -> set[str]:
+    return {path.name for path in folder.iterdir()} if folder.is_dir() else set()

@@ -167,7 +167,73 @@ jobs = Table(
     Column("inputs", JSON),
     Column("waits_until", Float),
     Column("waits_beyond", Integer),
+    Column("warning", Text),
     Column("identity_change", String(32)),
+)
+
+uploads = Table(
+    "uploads",
+    metadata,
+    Column("id", String(64), primary_key=True),
+    Column("job_id", String(64), nullable=False, index=True),
+    Column("queued_at", Float, nullable=False),
+    Column("number", Integer, nullable=False),
+    Column("node", String(64), nullable=False),
+    Column("state", String(16), nullable=False),
+    Column("instances", JSON, nullable=False),
+    Column("outcomes", JSON, nullable=False),
+    Column("import_job_id", String(64), nullable=False),
+    Column("started_at", Float),
+    Column("updated_at", Float, nullable=False),
+    Index("uploads_of_node", "node", "state"),
+)
+
+image_sets = Table(
+    "image_sets",
+    metadata,
+    Column("node", String(64), primary_key=True),
+    Column("image_set_id", String(64), primary_key=True),
+    Column("series_instance_uid", String(64), nullable=False, index=True),
+    Column("version", Integer, nullable=False),
+    Column("is_primary", Boolean, nullable=False),
+    Column("noted_at", Float, nullable=False),
+)
+
+image_set_instances = Table(
+    "image_set_instances",
+    metadata,
+    Column("node", String(64), primary_key=True),
+    Column("image_set_id", String(64), primary_key=True),
+    Column("sop_instance_uid", String(64), primary_key=True),
+    Column("object_key", String(64), nullable=False),
+    Index("image_sets_of_instance", "node", "sop_instance_uid"),
+    Index("instances_of_image_set", "image_set_id"),
+)
+
+pulls = Table(
+    "pulls",
+    metadata,
+    Column("datastore_id", String(64), primary_key=True),
+    Column("image_set_id", String(64), primary_key=True),
+    Column("source", String(64), nullable=False),
+    Column("series_instance_uid", String(64), nullable=False, index=True),
+    Column("version", Integer, nullable=False),
+    Column("state", String(16), nullable=False),
+    Column("begun_at", Float, nullable=False),
+    Column("attempts", Integer, nullable=False),
+    Column("retry_at", Float),
+    Column("expected_instances", Integer),
+    Column("instances", JSON, nullable=False),
+    Column("failures", JSON, nullable=False),
+    Column("error", Text, nullable=False),
+)
+
+watermarks = Table(
+    "watermarks",
+    metadata,
+    Column("source", String(64), primary_key=True),
+    Column("digest", String(64), nullable=False),
+    Column("updated_until", Float, nullable=False),
 )
 
 counters = Table(

@@ -10,20 +10,21 @@ import hashlib
 from gateway.dicom.part10 import FileMeta, file_header
 from gateway.store.origin import Origin
 
-_DOOR_BYTES = 16
+_LEAST_DOOR_BYTES = 16
 _SEAL_BYTES = 32
 
 
 def header_to_seal(meta: FileMeta, origin: Origin) -> bytes:
     """Return the header of an instance that is about to arrive, with room for its seal."""
-    door = origin.source.encode().ljust(_DOOR_BYTES)[:_DOOR_BYTES]
+    door = origin.source.encode().ljust(_LEAST_DOOR_BYTES)
     return file_header(
         meta.sop_class_uid,
         meta.sop_instance_uid,
         meta.transfer_syntax_uid,
         sending_ae=origin.calling_ae,
         receiving_ae=origin.called_ae,
-        private=door + bytes(_SEAL_BYTES),
+        # Of even length, as all values are (PS3.5 section 7.1).
+        private=door + b" " * (len(door) % 2) + bytes(_SEAL_BYTES),
     )
 
 
@@ -35,10 +36,11 @@ def sealed(header: bytes, digest: bytes) -> bytes:
 
 def sealed_origin(header: bytes, meta: FileMeta, digest: bytes) -> Origin | None:
     """Return where a file came from, or nothing where its seal is missing or wrong."""
-    if len(meta.private) != _DOOR_BYTES + _SEAL_BYTES or sealed(header, digest) != header:
+    is_long_enough = len(meta.private) >= _LEAST_DOOR_BYTES + _SEAL_BYTES
+    if not is_long_enough or sealed(header, digest) != header:
         return None
     return Origin(
         calling_ae=meta.sending_ae,
         called_ae=meta.receiving_ae,
-        source=meta.private[:_DOOR_BYTES].decode("ascii", "replace").rstrip(),
+        source=meta.private[:-_SEAL_BYTES].decode("utf-8", "replace").rstrip(),
     )

@@ -27,7 +27,7 @@ from gateway.errors import NotFound
 from gateway.store.database import Database
 from gateway.store.jobs import ENDED_BADLY, OPEN_STATES
 from gateway.store.origin import RESULT
-from gateway.store.schema import decisions, instances, jobs, series
+from gateway.store.schema import decisions, instances, jobs, series, studies
 
 
 class SeriesState(StrEnum):
@@ -100,6 +100,17 @@ class SeriesIndex:
         )
         with self._database.reading() as connection:
             return tuple(_series(row) for row in connection.execute(statement).mappings())
+
+    def patient_values(self, series_instance_uid: str) -> frozenset[str]:
+        """Return the values of a series' patient that no message or log may repeat."""
+        statement = (
+            select(studies.c.patient_id, studies.c.patient_name, studies.c.patient_birth_date)
+            .join(series, series.c.study_instance_uid == studies.c.study_instance_uid)
+            .where(series.c.series_instance_uid == series_instance_uid)
+        )
+        with self._database.reading() as connection:
+            row = connection.execute(statement).first()
+        return frozenset(value for value in row or () if value)
 
     def unrouted(self) -> tuple[tuple[str, int], ...]:
         """Return (Series Instance UID, revision) of complete series that no rule saw yet."""

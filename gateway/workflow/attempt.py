@@ -13,6 +13,8 @@ class Attempt:
 
     state: JobState
     error: str = ""
+    warning: str = ""
+    """What a person should know although the job is done."""
     results: tuple[str, ...] = ()
     """SOP Instance UIDs made here, or confirmed by the node."""
     segments: tuple[dict[str, Any], ...] = ()
@@ -22,3 +24,11 @@ class Attempt:
     for its next attempt, or not at all."""
     waits_beyond: int | None = None
     """How many revisions of series its study had; one more may be what it waits for."""
+    again_in_seconds: float | None = None
+    """When to look again, where a job only waits for what others do for it: it leaves its queue
+    until then, and this was no attempt that failed."""
+
+    @property
+    def leaves_queue(self) -> bool:
+        """Whether somebody else starts the job again."""
+        return self.waits_until is not None or self.again_in_seconds is not None

@@ -1,20 +1,26 @@
-"""Sending instances to a node and noting, instance by instance, what it answered."""
+"""What a job sends to which node, and the state that leaves it in."""
 
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from typing import Protocol
 
 from pydicom.uid import Comprehensive3DSRStorage
 
-from gateway.dimse.user import SendOutcome, SendResult, send
 from gateway.errors import NotFound, PeerRefused
 from gateway.inference import taken_by
-from gateway.settings import DimseNode, Node
+from gateway.settings import DimseNode, HealthImagingNode, Node
 from gateway.store import Instance, Job, JobAction, JobState, NodeStore
 from gateway.workflow.attempt import Attempt
+from gateway.workflow.cloud_delivery import CloudDelivery
+from gateway.workflow.dimse_delivery import DimseDelivery
 from gateway.workflow.outbound import Outbound
 from gateway.workflow.segmenting import made_object, results_of
 
-_MOST_REASONS = 3
+
+class Delivery(Protocol):
+    """How instances get to a node of one kind."""
+
+    def attempt(self, job: Job, instances: Sequence[Instance]) -> Attempt:
+        """Send those that the node has not confirmed yet."""
 
 
 class Deliverer:
@@ -31,9 +37,8 @@ class Deliverer:
         words: Collection[str] = (),
     ) -> None:
         self._store = store
-        self._outbound = Outbound(store, words)
         self._nodes = nodes
-        self._ae_title = ae_title
+        self._ways = dict(_ways(store, nodes, ae_title, Outbound(store, words)))
 
     def attempt(self, job: Job) -> Attempt:
         """Send what the job's node has not confirmed yet.
@@ -42,9 +47,9 @@ class Deliverer:
         made nothing, or only reports that say so to a node that takes none.
 
         Raises:
-            PeerUnavailable: the node does not answer.
-            PeerRefused: the node will not talk to this one, is not one to send to, or takes
-                none of what was made.
+            PeerUnavailable, PeerBusy: the node does not answer, or not now.
+            PeerRefused, AccessRefused: the node will not talk to this one, is not one to send to,
+                or takes none of what was made.
             NotFound: there is nothing to send.
             DeidentificationRefused, PseudonymUnknown, KeyUnusable: as `Outbound.prepared`.
         """
@@ -53,9 +58,7 @@ class Deliverer:
         wanted = self._wanted(job)
         if not wanted:
             return Attempt(state=JobState.DONE)
-        missing = [one for one in wanted if one.sop_instance_uid not in job.results]
-        sent = self._send(job, missing)
-        return summary(job.results, sent, total=len(wanted))
+        return self._way(job.node or "").attempt(job, wanted)
 
     def _wanted(self, job: Job) -> tuple[Instance, ...]:
         if job.action is JobAction.FORWARD:
@@ -84,37 +87,24 @@ class Deliverer:
             instance for instance, one in zip(instances, made, strict=True) if one in taken
         )
 
-    def _send(self, job: Job, instances: Sequence[Instance]) -> tuple[SendResult, ...]:
-        """Send instances in the job's form; results name them as they are kept."""
-        node, node_name = self._nodes.get(job.node or ""), job.node
+    def _way(self, node_name: str) -> Delivery:
+        way = self._ways.get(node_name)
+        if way is not None:
+            return way
+        node = self._nodes.get(node_name)
         if node is None:
             raise PeerRefused(f"node {node_name!r} is no longer in the settings")
-        if not isinstance(node, DimseNode):
-            raise PeerRefused(
-                f"node {node_name!r} is of kind {node.kind}, which this version cannot send to"
-            )
-        with self._outbound.prepared(job, instances) as outgoing:
-            kept_as = {one.sop_instance_uid: uid for uid, one in outgoing.items()}
-            sent = send(node, self._ae_title, list(outgoing.values()))
-        return tuple(replace(one, sop_instance_uid=kept_as[one.sop_instance_uid]) for one in sent)
+        raise PeerRefused(
+            f"node {node_name!r} is of kind {node.kind}, which this version cannot send to"
+        )
 
 
-def summary(confirmed: Sequence[str], sent: Sequence[SendResult], *, total: int) -> Attempt:
-    """Turn per-instance results into the state of a job.
-
-    An instance that the peer refuses never holds back the others; one that it may take later
-    keeps the job waiting.
-    """
-    stored = [one.sop_instance_uid for one in sent if one.outcome is SendOutcome.STORED]
-    failed = [one for one in sent if one.outcome is not SendOutcome.STORED]
-    results = (*confirmed, *stored)
-    if not failed:
-        return Attempt(state=JobState.DONE, results=results)
-    is_busy = any(one.outcome is SendOutcome.BUSY for one in failed)
-    reasons = list(dict.fromkeys(one.detail for one in failed))
-    more = f" and {len(reasons) - _MOST_REASONS} more" if len(reasons) > _MOST_REASONS else ""
-    return Attempt(
-        state=JobState.WAITING if is_busy else JobState.DEAD,
-        error=f"{len(results)} of {total} delivered: {'; '.join(reasons[:_MOST_REASONS])}{more}",
-        results=results,
-    )
+def _ways(
+    store: NodeStore, nodes: Mapping[str, Node], ae_title: str, outbound: Outbound
+) -> Iterator[tuple[str, Delivery]]:
+    for name, node in nodes.items():
+        match node:
+            case DimseNode():
+                yield name, DimseDelivery(outbound, node, ae_title)
+            case HealthImagingNode():
+                yield name, CloudDelivery(store, name, node, outbound)

@@ -1,8 +1,10 @@
 """Instances in the form in which a job sends them: as kept, de-identified, or with their names."""
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import date
+from functools import partial
 from pathlib import Path
 
 from gateway.dicom.deidentification import (
@@ -12,14 +14,24 @@ from gateway.dicom.deidentification import (
     deidentified,
     reidentified,
 )
-from gateway.dicom.part10 import file_header
+from gateway.dicom.part10 import file_header, read_file_meta
 from gateway.dicom.reasons import named
 from gateway.dicom.text import folded
 from gateway.dimse.user import Outgoing
-from gateway.errors import DeidentificationRefused, NotFound
+from gateway.errors import DeidentificationRefused
 from gateway.store import IdentityChange, Instance, Job, NodeStore
 from gateway.store.filesystem import store_errors
-from gateway.store.jobs import OPEN_STATES
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Prepared:
+    """What a job sends, by the SOP Instance UIDs under which the instances are kept.
+
+    ``keep`` lets files that were made for the job stay for its next attempt.
+    """
+
+    instances: Mapping[str, Outgoing]
+    keep: Callable[[], None] = lambda: None
 
 
 class Outbound:
@@ -33,12 +45,12 @@ class Outbound:
         self._words = frozenset(map(folded, words))
 
     @contextmanager
-    def prepared(self, job: Job, instances: Sequence[Instance]) -> Iterator[Mapping[str, Outgoing]]:
-        """Give what a job sends, by the SOP Instance UIDs under which the instances are kept.
+    def prepared(self, job: Job, instances: Sequence[Instance]) -> Iterator[Prepared]:
+        """Give what a job sends.
 
         Where identities change, the files are under ``data_dir/outgoing`` until the block ends,
-        and what the pseudonyms stand for is durable before it begins. Either all instances are
-        prepared or none.
+        or longer if they are kept, and what the pseudonyms stand for is durable before it begins.
+        Either all instances are prepared or none.
 
         Raises:
             DeidentificationRefused: instances that may say whose they are, all of them named.
@@ -47,13 +59,21 @@ class Outbound:
             StoreFull, StoreUnavailable: no room for the files.
         """
         if job.identity_change is None:
-            yield {one.sop_instance_uid: self._as_kept(one) for one in instances}
+            yield Prepared(
+                instances={one.sop_instance_uid: self._as_kept(one) for one in instances}
+            )
             return
-        with self._store.outgoing.of(job.id) as folder:
-            if job.identity_change is IdentityChange.DEIDENTIFY_BASIC:
-                yield self._deidentified(instances, folder)
-            else:
-                yield self._reidentified(instances, folder)
+        made = {one.sop_instance_uid: _file_name(one) for one in instances}
+        fill = partial(self._fill, job.identity_change, instances)
+        with self._store.outgoing.of(job.id, frozenset(made.values()), fill) as folder:
+            outgoing = {uid: _outgoing(folder.path / name) for uid, name in made.items()}
+            yield Prepared(instances=outgoing, keep=folder.keep)
+
+    def _fill(self, change: IdentityChange, instances: Sequence[Instance], folder: Path) -> None:
+        if change is IdentityChange.DEIDENTIFY_BASIC:
+            self._deidentify(instances, folder)
+        else:
+            self._reidentify(instances, folder)
 
     def _as_kept(self, instance: Instance) -> Outgoing:
         return Outgoing(
@@ -63,9 +83,8 @@ class Outbound:
             transfer_syntax_uid=instance.transfer_syntax_uid,
         )
 
-    def _deidentified(self, instances: Sequence[Instance], folder: Path) -> dict[str, Outgoing]:
+    def _deidentify(self, instances: Sequence[Instance], folder: Path) -> None:
         pseudonyms, today = self._store.pseudonyms.pseudonyms(), date.today()
-        outgoing: dict[str, Outgoing] = {}
         originals: list[Original] = []
         refused: list[DeidentificationRefused] = []
         for instance in instances:
@@ -75,21 +94,17 @@ class Outbound:
                 refused.append(error)
                 continue
             originals.extend(changed.originals)
-            outgoing[instance.sop_instance_uid] = _written(folder, instance, changed)
+            _write(folder, instance, changed)
         if refused:
             raise _all_of(refused, len(instances))
         self._store.pseudonyms.remember(originals)
-        return outgoing
 
-    def _reidentified(self, instances: Sequence[Instance], folder: Path) -> dict[str, Outgoing]:
+    def _reidentify(self, instances: Sequence[Instance], folder: Path) -> None:
         known = self._store.pseudonyms
         pseudonyms = known.pseudonyms()
-        return {
-            instance.sop_instance_uid: _written(
-                folder, instance, reidentified(self._kept(instance), pseudonyms, known.find)
-            )
-            for instance in instances
-        }
+        for instance in instances:
+            changed = reidentified(self._kept(instance), pseudonyms, known.find)
+            _write(folder, instance, changed)
 
     def _kept(self, instance: Instance) -> KeptInstance:
         with self._store.objects.open_data_set(instance.object_key) as file:
@@ -101,28 +116,25 @@ class Outbound:
             )
 
 
-def discard_left(store: NodeStore) -> None:
-    """Delete what a killed worker left of jobs that nobody will carry on."""
-    for job_id in store.outgoing.left():
-        try:
-            is_open = store.jobs.get(job_id).state in OPEN_STATES
-        except NotFound:
-            is_open = False
-        if not is_open:
-            store.outgoing.discard(job_id)
+def _file_name(kept: Instance) -> str:
+    """Return the name of an instance's new form: after what it is kept as."""
+    return f"{kept.object_key}.dcm"
 
 
-def _written(folder: Path, kept: Instance, changed: ChangedInstance) -> Outgoing:
-    """Write an instance in its new form; its file is named by what it is kept as."""
-    path = folder / f"{kept.object_key}.dcm"
+def _write(folder: Path, kept: Instance, changed: ChangedInstance) -> None:
     header = file_header(kept.sop_class_uid, changed.sop_instance_uid, kept.transfer_syntax_uid)
     with store_errors():
-        path.write_bytes(header + changed.data_set)
+        (folder / _file_name(kept)).write_bytes(header + changed.data_set)
+
+
+def _outgoing(path: Path) -> Outgoing:
+    with path.open("rb") as file:
+        meta = read_file_meta(file)
     return Outgoing(
         path=path,
-        sop_instance_uid=changed.sop_instance_uid,
-        sop_class_uid=kept.sop_class_uid,
-        transfer_syntax_uid=kept.transfer_syntax_uid,
+        sop_instance_uid=meta.sop_instance_uid,
+        sop_class_uid=meta.sop_class_uid,
+        transfer_syntax_uid=meta.transfer_syntax_uid,
     )
 
 

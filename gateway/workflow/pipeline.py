@@ -175,16 +175,20 @@ class Pipeline(DBOSConfiguredInstance):
             job.id,
             attempt.state,
             error=attempt.error,
+            warning=attempt.warning,
             followed_by=deliveries_of(job) if attempt.state is JobState.DONE else (),
             results=list(attempt.results),
             segments=list(attempt.segments),
             timings_ms=dict(attempt.timings_ms),
-            waits_until=attempt.waits_until,
             waits_beyond=attempt.waits_beyond,
+            **_looking_again(job, attempt),
         )
-        log = _log.info if attempt.state is JobState.DONE else _log.warning
-        log(f"job_{attempt.state}", **_context(job), error=attempt.error)
-        if attempt.state is not JobState.WAITING or attempt.waits_until is not None:
+        if attempt.again_in_seconds is None or attempt.state is not JobState.WAITING:
+            is_well = attempt.state is JobState.DONE and not attempt.warning
+            log = _log.info if is_well else _log.warning
+            told = {"error": attempt.error, "warning": attempt.warning}
+            log(f"job_{attempt.state}", **_context(job), **told)
+        if attempt.state is not JobState.WAITING or attempt.leaves_queue:
             return 0.0  # the watch starts it again when what it waits for is here
         return self._patience(job).pause_seconds(job.attempts)
 
@@ -268,6 +272,16 @@ def register_queues(nodes: Iterable[str], poll_seconds: float) -> None:
             worker_concurrency=_DELIVERIES_PER_NODE,
             polling_interval_sec=poll_seconds,
         )
+
+
+def _looking_again(job: Job, attempt: Attempt) -> dict[str, Any]:
+    """Return until when a job waits; a look at what others do is no attempt of its own."""
+    if attempt.again_in_seconds is None:
+        return {"waits_until": attempt.waits_until}
+    return {
+        "waits_until": time.time() + attempt.again_in_seconds,
+        "attempts": job.attempts - 1,
+    }
 
 
 def _context(job: Job) -> dict[str, Any]:

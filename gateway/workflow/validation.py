@@ -9,7 +9,7 @@ from gateway.errors import ConfigurationInvalid, KeyUnusable, NotFound, Problem
 from gateway.inference import Model, bundle_digest, descriptor_files, forms_for, list_models
 from gateway.positions import Location
 from gateway.rules import Action, RuleSet, Segment, load_rules
-from gateway.settings import DimseNode, Node, Settings
+from gateway.settings import DimseNode, HealthImagingNode, Node, Settings
 from gateway.store.pseudonym_key import read_key
 from gateway.workflow.inputs import InputRules
 from gateway.workflow.segmenting import results_of
@@ -101,9 +101,9 @@ class _Fit:
                 yield (action.nodes_key, number), why
 
     def _is_not_sent_to(self, name: str, node: Node) -> str:
-        if isinstance(node, DimseNode):
+        if isinstance(node, DimseNode | HealthImagingNode):
             return ""
-        return f"this version sends to nodes of kind dimse only, and {name} is of kind {node.kind}"
+        return f"this version sends to no node of kind {node.kind}, and {name} is one"
 
     def _takes_nothing(self, name: str, node: Node, action: Action) -> str:
         model = self.models.get(action.model) if isinstance(action, Segment) else None
@@ -141,7 +141,11 @@ def _unusable_key(settings: Settings) -> Iterator[Problem]:
 
 def _notes(settings: Settings) -> Iterator[str]:
     for name in settings.sources:
-        yield f"sources.{name}: this version does not pull; nothing is fetched from it"
+        if name not in settings.pulled_sources:
+            yield (
+                f"sources.{name}: this version pulls from nodes of kind healthimaging only; "
+                "nothing is fetched from it"
+            )
     for name, node in settings.nodes.items():
         if isinstance(node, DimseNode) and node.storage_commitment:
             yield (

@@ -1,4 +1,4 @@
-"""The worker process: completion, routing, models and delivery."""
+"""The worker process: completion, routing, models, delivery and what is pulled."""
 
 import logging
 import os
@@ -23,17 +23,18 @@ from gateway.workflow.configuration_book import ConfigurationBook
 from gateway.workflow.delivery import Deliverer
 from gateway.workflow.early_decoding import EarlyDecoding
 from gateway.workflow.engine import launch_engine
-from gateway.workflow.outbound import discard_left
 from gateway.workflow.pipeline import Pipeline
 from gateway.workflow.precedence import priority_of
 from gateway.workflow.reporting import CommitmentReporter
 from gateway.workflow.routing import Router
 from gateway.workflow.segmenting import Segmenter
+from gateway.workflow.sources import Sources
 
 _log = structlog.get_logger()
 _LOOK_SECONDS = 0.25
 _LOOK_AT_FILES_SECONDS = 2.0
 _DRAIN_SECONDS = 20
+_SOURCES_SECONDS = 4
 _SECONDS_PER_DAY = 86_400
 
 
@@ -41,13 +42,15 @@ def run_worker(settings: Settings, identity: Identity) -> None:
     """Work until SIGTERM; running steps then have 20 s, what remains goes on at next start."""
     configure_pynetdicom()
     store = open_store(settings, identity.name)
-    discard_left(store)
+    store.outgoing.discard_all()
     book = ConfigurationBook(settings)
     router, ended = Router(store, book.rules), threading.Event()
     kept = settings.node.data_dir / KEPT_FOLDER
     with BundleHosts(kept=kept) as hosts, Decoders() as decoders:
         pipeline = _pipeline(settings, store, book, router, hosts, decoders)
         # Jobs for a node that was taken out of the settings end with that reason, not never.
+        sources = Sources(store, settings, _patience(settings.delivery), identity.name)
+        sources.recover()
         launch_engine(settings, {*settings.nodes, *store.jobs.nodes_of_open_ones()})
         watch = CompletionWatch(
             store,
@@ -66,6 +69,8 @@ def run_worker(settings: Settings, identity: Identity) -> None:
         ).start()
         early = EarlyDecoding(store, decoders, _segmentable(router, book))
         threading.Thread(target=early.run, args=(ended,), daemon=True).start()
+        pulling = threading.Thread(target=sources.run, args=(ended,), daemon=True)
+        pulling.start()
 
         def look() -> None:
             watch.look()
@@ -76,6 +81,7 @@ def run_worker(settings: Settings, identity: Identity) -> None:
         Lifetime(store.processes, identity, {"models": models}).run(_LOOK_SECONDS, look)
         ended.set()
         pipeline.stop(_DRAIN_SECONDS)
+        pulling.join(_SOURCES_SECONDS)
     store.close()
     logging.shutdown()
     # Threads of workflows that wait for their next attempt would hold up an ordinary exit.

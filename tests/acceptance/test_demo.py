@@ -1,5 +1,6 @@
 """The demo, from the installed wheel, in a folder that knows nothing of the project."""
 
+import re
 import subprocess
 import sys
 import time
@@ -13,6 +14,8 @@ import pytest
 from PIL import Image
 from pydicom import dcmread
 
+from gateway.testing.phantom import Anatomy
+from gateway.testing.scanner import Acquisition, scan, write_series
 from tests.peers.checkout import clean_checkout, user_environment
 from tests.peers.corpus import Corpus, made_uid
 from tests.peers.node import ROOT
@@ -114,6 +117,24 @@ def test_the_demo_draws_the_segmentation_in_colour(demo: DemoRun) -> None:
 
 
 def test_the_demo_leaves_nothing_but_its_two_files(demo: DemoRun) -> None:
+    assert demo.left_running == {}
+    assert {path.name for path in demo.folder.iterdir()} == {"seg.dcm", "overlay.png"}
+    assert list(demo.temporary.iterdir()) == []
+
+
+def test_the_demo_with_a_cloud_brings_series_and_result_there(
+    installed: Path, tmp_path: Path
+) -> None:
+    acquisition = Acquisition(rows=64, columns=64, slices=12, slice_spacing_mm=8.0)
+    write_series(scan(Anatomy.asymmetric_object(), acquisition), tmp_path / "phantom")
+
+    demo = run_demo(installed, tmp_path, "--cloud", "--input", str(tmp_path / "phantom"))
+
+    assert demo.status == 0, demo.text
+    held = re.findall(r"([0-9a-z]{32})\W+(CT|SEG)\W+(\d+)\W+(\d+)", demo.text)
+    assert [row[1:] for row in held] == [("CT", "12", "1"), ("SEG", "1", "1")]
+    for stage in ("series in the data store", "SEG in the data store", "SEG at the PACS"):
+        assert stage in demo.text
     assert demo.left_running == {}
     assert {path.name for path in demo.folder.iterdir()} == {"seg.dcm", "overlay.png"}
     assert list(demo.temporary.iterdir()) == []

@@ -3,7 +3,7 @@
 import json
 import signal
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -17,6 +17,8 @@ from rich.progress import Progress
 
 from tests.bench.failure import BenchmarkFailed
 from tests.bench.filling import Filling, fill
+from tests.bench.healthimaging import BASELINE, NOISE_HU, ReadingReport, cloud, readings
+from tests.bench.healthimaging_push import PushReport, pushes, steps
 from tests.bench.index import EMPTY, FULL, answers, kinds, plan_of
 from tests.bench.index_report import IndexReport
 from tests.bench.inference import InferencePlan, Part
@@ -25,6 +27,7 @@ from tests.bench.ingest import Make, Plan, known, measure, warm_up
 from tests.bench.machine import machine, version
 from tests.bench.measurement import BASELINES, Measurement
 from tests.bench.questions import questions
+from tests.bench.reader_process import READERS
 from tests.bench.receivers import RECEIVERS
 from tests.bench.report import Report
 from tests.bench.scans import files_in, scanned
@@ -62,7 +65,11 @@ def ingest(
     json_file: _JsonFile = None,
 ) -> None:
     """Measure how fast receivers take one CT series by C-STORE."""
-    plan = Plan(receivers=_names(receivers), associations=_counts(associations), rounds=rounds)
+    plan = Plan(
+        receivers=_names(receivers, RECEIVERS, "--receivers"),
+        associations=_counts(associations),
+        rounds=rounds,
+    )
     if max(plan.associations) > slices:
         raise typer.BadParameter(f"{slices} slices are too few for {max(plan.associations)}")
     with _place(folder) as place, _progress() as progress:
@@ -126,6 +133,55 @@ def inference(
     _tell(report, json_file)
 
 
+@app.command()
+def healthimaging(
+    readers: Annotated[str, typer.Option(help="Which to measure.")] = ",".join(READERS),
+    slices: _Slices = 500,
+    rounds: _Rounds = 3,
+    folder: _Folder = None,
+    json_file: _JsonFile = None,
+) -> None:
+    """Measure how fast an image set of HealthImaging becomes data sets."""
+    names = _names(readers, READERS, "--readers")
+    with _place(folder) as place, _progress() as progress:
+        series = make_series(place / "series", slices, NOISE_HU)
+        with cloud(place, series) as access:
+            read = readings(access, series, names, rounds)
+            total = len(names) * rounds
+            measured = list(progress.track(read, total=total, description="reading"))
+        report = ReadingReport(
+            machine=machine(place),
+            versions={name: version(name) for name in ("gateway", BASELINE)},
+            slices=slices,
+            size_bytes=series.size_bytes,
+            rounds=rounds,
+            readings=measured,
+        )
+    _tell(report, json_file)
+
+
+@app.command("healthimaging-push")
+def healthimaging_push(
+    slices: _Slices = 500,
+    rounds: _Rounds = 5,
+    folder: _Folder = None,
+    json_file: _JsonFile = None,
+) -> None:
+    """Measure how fast a CT series is sent to HealthImaging, by STOW-RS and to S3."""
+    with _place(folder) as place, _progress() as progress:
+        series = make_series(place / "series", slices)
+        sent = progress.track(
+            pushes(series, place, rounds), total=steps(rounds), description="sending"
+        )
+        report = PushReport(
+            machine=machine(place),
+            slices=slices,
+            rounds=rounds,
+            pushes=[one for one in sent if one is not None],
+        )
+    _tell(report, json_file)
+
+
 @contextmanager
 def _place(folder: Path | None) -> Iterator[Path]:
     with TemporaryDirectory(prefix="gateway-bench-", dir=folder) as place:
@@ -180,7 +236,10 @@ def _report(
     )
 
 
-def _tell(report: Report | IndexReport | InferenceReport, json_file: Path | None) -> None:
+def _tell(
+    report: Report | IndexReport | InferenceReport | ReadingReport | PushReport,
+    json_file: Path | None,
+) -> None:
     console = Console(markup=False, highlight=False, width=_WIDTH)
     console.print(report.shown())
     if report.machine["file_system"] == "tmpfs" and not isinstance(report, InferenceReport):
@@ -189,11 +248,11 @@ def _tell(report: Report | IndexReport | InferenceReport, json_file: Path | None
         json_file.write_text(json.dumps(report.json(), indent=2) + "\n", encoding="utf-8")
 
 
-def _names(text: str) -> tuple[str, ...]:
+def _names(text: str, programs: Collection[str], option: str) -> tuple[str, ...]:
     try:
-        return known([name.strip() for name in text.split(",")])
+        return known([name.strip() for name in text.split(",")], programs)
     except ValueError as error:
-        raise typer.BadParameter(str(error), param_hint="--receivers") from error
+        raise typer.BadParameter(str(error), param_hint=option) from error
 
 
 def _parts(text: str) -> frozenset[Part]:

@@ -1,7 +1,7 @@
 """How fast receivers take a series: senders, storage and rounds the same for each."""
 
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -114,13 +114,13 @@ def _require(receiver: Receiver, instances: int) -> None:
         )
 
 
-def known(names: Sequence[str]) -> tuple[str, ...]:
-    """Return the names of receivers, each once.
+def known(names: Sequence[str], programs: Collection[str]) -> tuple[str, ...]:
+    """Return the names of programs, each once.
 
     Raises:
         ValueError: one is not known.
     """
-    unknown = [name for name in names if name not in RECEIVERS]
+    unknown = [name for name in names if name not in programs]
     if unknown:
-        raise ValueError(f"{', '.join(unknown)}: not one of {', '.join(RECEIVERS)}")
+        raise ValueError(f"{', '.join(unknown)}: not one of {', '.join(programs)}")
     return tuple(dict.fromkeys(names))

@@ -5,7 +5,7 @@ import platform
 import sqlite3
 import subprocess
 from collections.abc import Callable, Mapping
-from importlib.metadata import version as distribution_version
+from importlib import metadata
 from pathlib import Path
 from types import MappingProxyType
 
@@ -30,7 +30,7 @@ def machine(storage: Path) -> dict[str, str | int | float]:
 def version(program: str) -> str:
     """Return the version of a receiver by its name, or of an installed distribution."""
     known = _VERSIONS.get(program)
-    return known() if known else distribution_version(program)
+    return known() if known else metadata.version(program)
 
 
 def device_name(device: str | None) -> str:
@@ -65,6 +65,7 @@ def _printed(*command: str) -> str:
 
 _VERSIONS: Mapping[str, Callable[[], str]] = MappingProxyType(
     {
+        "AHItoDICOM": lambda: metadata.version("AHItoDICOMInterface"),
         "gateway": lambda: VERSION,
         "sqlite": lambda: sqlite3.sqlite_version,
         "orthanc": lambda: _printed(str(ORTHANC_PROGRAM), "--version"),

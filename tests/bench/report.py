@@ -34,15 +34,8 @@ class Report:
 
     def heading(self) -> str:
         """Say where and with what this was measured."""
-        machine = self.machine
-        versions = ", ".join(f"{name} {version}" for name, version in self.versions.items())
-        return (
-            f"{machine['cpu']}, {machine['cores']} cores, {machine['memory_gb']} GB, "
-            f"Linux {machine['kernel']}, {machine['file_system']}\n"
-            f"{versions}\n"
-            f"{self.slices} CT instances, {self.size_bytes / 1e6:.0f} MB; "
-            f"rounds: {self.rounds}, of which these are the medians"
-        )
+        sent = f"{self.slices} CT instances, {self.size_bytes / 1e6:.0f} MB"
+        return heading(self.machine, self.versions, sent, self.rounds)
 
     def legend(self) -> str:
         """Say what each receiver did before Success: only equal promises compare."""
@@ -77,6 +70,19 @@ class Report:
             "summaries": [asdict(summary) for summary in self.summaries()],
             "measurements": [asdict(measurement) for measurement in self.measurements],
         }
+
+
+def heading(
+    machine: Mapping[str, str | int | float], versions: Mapping[str, str], sent: str, rounds: int
+) -> str:
+    """Say where, with what programs and with what data figures were measured, and how often."""
+    programs = ", ".join(f"{name} {version}" for name, version in versions.items())
+    return (
+        f"{machine['cpu']}, {machine['cores']} cores, {machine['memory_gb']} GB, "
+        f"Linux {machine['kernel']}, {machine['file_system']}\n"
+        f"{programs}\n"
+        f"{sent}; rounds: {rounds}, of which these are the medians"
+    )
 
 
 def _cells(summary: Summary, baselines: Sequence[str]) -> list[str]:

@@ -23,14 +23,14 @@ class SeriesFiles:
         return [self.paths[first::count] for first in range(count)]
 
 
-def make_series(folder: Path, slices: int) -> SeriesFiles:
+def make_series(folder: Path, slices: int, noise_hu: float = _NOISE_HU) -> SeriesFiles:
     """Scan a phantom as one CT series of 512 x 512 x 16 bit, about 526 kB an instance."""
     anatomy = Anatomy.asymmetric_object()
     acquisition = Acquisition(
         slices=slices,
         slice_spacing_mm=1.0,
         centre_lps_mm=anatomy.centre_lps_mm,
-        noise_hu=_NOISE_HU,
+        noise_hu=noise_hu,
     )
     paths = sorted(write_series(scan(anatomy, acquisition), folder))
     return SeriesFiles(paths=tuple(paths), size_bytes=sum(path.stat().st_size for path in paths))

@@ -49,6 +49,10 @@ class Plan:
     receivers: int = 1
     reserve_gb: float = 0
     models_dir: Path | None = None
+    tables: Sequence[str] = ()
+    """More tables of the settings, as TOML."""
+    environment: Mapping[str, str] = field(default_factory=dict)
+    """What the node's processes, and commands about it, have in their environment."""
 
 
 class Node:
@@ -64,6 +68,7 @@ class Node:
         self._mark = uuid.uuid4().hex
         self._child: Child | None = None
         self._commands: Commands | None = None
+        self._plan = plan
         self._write(plan)
 
     def __enter__(self) -> "Node":
@@ -253,7 +258,8 @@ class Node:
     def _environment(self, *, marked: bool = True) -> dict[str, str]:
         kept = {name: v for name, v in os.environ.items() if not name.startswith("GATEWAY_")}
         mark = {_MARK: self._mark} if marked else {}
-        return {**kept, **mark, "OMP_NUM_THREADS": "2", "PYTHONPATH": ""}
+        own = {"OMP_NUM_THREADS": "2", "PYTHONPATH": "", **self._plan.environment}
+        return {**kept, **mark, **own}
 
     def _end_commands(self) -> None:
         if self._commands is not None:
@@ -294,5 +300,6 @@ class Node:
                 f'host = "127.0.0.1"\nport = {peer.port}\n'
                 for name, peer in plan.peers.items()
             ),
+            *plan.tables,
         ]
         self.config.write_text("\n".join(tables), encoding="utf-8")

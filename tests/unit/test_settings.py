@@ -16,6 +16,12 @@ from gateway.settings import (
     load_settings,
 )
 
+CLOUD = """\
+[nodes.cloud]
+kind = "healthimaging"
+region = "us-east-1"
+datastore_id = "0123456789abcdef0123456789abcdef"
+"""
 EVERYTHING = """\
 [node]
 ae_title = "GATEWAY"
@@ -256,6 +262,61 @@ class TestMistakes:
     ) -> None:
         assert told(tmp_path, text) == [problem]
 
+    @pytest.mark.parametrize(
+        ("query", "problem"),
+        [
+            (
+                'Modalty = "CT"',
+                "8:1: Modalty: HealthImaging cannot be searched by it; did you mean `Modality`?",
+            ),
+            (
+                'PatientID = "P1"\nSliceThickness = "1"',
+                "9:1: SliceThickness: HealthImaging cannot be searched by it; it can by "
+                "SeriesInstanceUID, StudyInstanceUID, AccessionNumber, StudyID, PatientID, "
+                "StudyDate, Modality, BodyPartExamined, SeriesNumber, StudyDescription, "
+                "PatientSex; let a rule test the rest",
+            ),
+            (
+                'StudyDate = "yesterday"',
+                "8:1: StudyDate: must be a date as 20260131, a range as 20260101-20260131, "
+                'or "today"',
+            ),
+            (
+                'StudyDate = "20260201-20260131"',
+                "8:1: StudyDate: must be a date as 20260131, a range as 20260101-20260131, "
+                'or "today"',
+            ),
+            (
+                'PatientID = "P*"',
+                "8:1: PatientID: is matched whole: neither wildcards nor several values",
+            ),
+            ('StudyInstanceUID = "x"', "8:1: StudyInstanceUID: must be a UID"),
+            ('SeriesNumber = "one"', "8:1: SeriesNumber: must be a whole number"),
+            (
+                'AccessionNumber = " "',
+                "8:1: AccessionNumber: has no value; leave the key out where any value will do",
+            ),
+        ],
+        ids=str,
+    )
+    def test_a_query_that_a_data_store_cannot_answer(
+        self, tmp_path: Path, query: str, problem: str
+    ) -> None:
+        source = "[sources.a]\nnode = 'cloud'\n[sources.a.query]\n"
+        assert told(tmp_path, f"{CLOUD}{source}{query}\n") == [f"gateway.toml:{problem}"]
+
+    def test_a_query_on_one_line_has_the_place_of_the_query(self, tmp_path: Path) -> None:
+        source = "[sources.a]\nnode = 'cloud'\nquery = { Modality = 'CT', Rows = '512' }\n"
+        [said] = told(tmp_path, f"{CLOUD}{source}")
+        assert said.startswith("gateway.toml:7:1: Rows: HealthImaging cannot be searched by it")
+
+    @pytest.mark.parametrize("name", ["result", "stow", "x" * 65])
+    def test_a_source_that_rules_would_take_for_something_else(
+        self, tmp_path: Path, name: str
+    ) -> None:
+        [said] = told(tmp_path, f"{CLOUD}[sources.{name}]\nnode = 'cloud'\n")
+        assert said.startswith("gateway.toml:5:1: name the source otherwise: ")
+
     def test_two_nodes_that_count_for_one_sender(self, tmp_path: Path) -> None:
         node = "[nodes.{0}]\nkind = 'dimse'\nae_title = '{0}'\nhost = 'h'\ncounts_for = ['CT1']\n"
         (problem,) = told(tmp_path, node.format("pacs") + node.format("vna"))
@@ -319,3 +380,25 @@ class TestSearch:
     def test_then_the_machine_or_nothing(self) -> None:
         machine = Path("/etc/gateway/gateway.toml")
         assert find_settings_file(None, {}) == (machine if machine.is_file() else None)
+
+
+def test_import_jobs_need_places_and_a_role(tmp_path: Path) -> None:
+    text = (
+        '[nodes.cloud]\nkind = "healthimaging"\nregion = "us-east-1"\n'
+        'datastore_id = "0123456789abcdef0123456789abcdef"\nupload = "import-job"\n'
+        'input_s3_uri = "bucket/in"\noutput_s3_uri = "s3://bucket/out"\n'
+    )
+
+    with pytest.raises(ConfigurationInvalid) as refused:
+        load(tmp_path, text)
+
+    assert [(one.line, one.message) for one in refused.value.problems] == [
+        (6, 'upload = "import-job" needs input_s3_uri, of the form s3://BUCKET/PREFIX'),
+        (5, 'upload = "import-job" needs role_arn, of the form arn:aws:iam::ACCOUNT:role/NAME'),
+    ]
+    whole = text.replace("bucket/in", "s3://bucket/in") + (
+        'role_arn = "arn:aws:iam::111122223333:role/import"\n'
+    )
+    node = load(tmp_path, whole).nodes["cloud"]
+    assert isinstance(node, HealthImagingNode)
+    assert node.maximum_import_jobs == 20

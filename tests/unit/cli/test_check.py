@@ -151,7 +151,7 @@ def test_a_rule_for_a_node_that_this_version_cannot_send_to(run: Run, node: Path
     rule.write_text("rule: x\nwhen: {Modality: CT}\nthen:\n  - forward: {to: [vna]}\n")
     said = run("check")
     assert said.status == 1
-    assert "30-vna.yaml:4:20: this version sends to nodes of kind dimse only" in said.err
+    assert "30-vna.yaml:4:20: this version sends to no node of kind dicomweb" in said.err
 
 
 def for_another_node(node: Path) -> None:
@@ -211,8 +211,10 @@ def test_what_would_fail_at_the_first_patient_is_found_by_check_and_at_the_start
 
 def test_what_a_setting_asks_for_in_vain_is_noted(run: Run, node: Path) -> None:
     edit(node, 'kind = "dimse"', 'kind = "dimse"\nstorage_commitment = true')
+    node.write_text(f'{node.read_text()}\n[sources.archive]\nnode = "pacs"\n')
     said = run("check")
     assert said.status == 0
+    assert "note: sources.archive: this version pulls from nodes of kind healthimag" in said.out
     assert "note: nodes.pacs.storage_commitment: this version does not ask" in said.out
     assert "note: dimse.allow is empty: any peer may send to this node" in said.out
 

@@ -20,7 +20,7 @@ def origin_in(header: bytes, digest: bytes = DIGEST) -> Origin | None:
     return sealed_origin(header, read_file_meta(BytesIO(header)), digest)
 
 
-@pytest.mark.parametrize("source", ["c-store", "stow", "result"])
+@pytest.mark.parametrize("source", ["c-store", "stow", "result", "the-cloud-of-research", "Köln"])
 def test_a_sealed_header_tells_where_the_instance_came_from(source: str) -> None:
     header = sealed(header_to_seal(META, origin(source=source)), DIGEST)
     assert origin_in(header) == origin(source=source)

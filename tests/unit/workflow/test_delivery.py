@@ -9,7 +9,8 @@ from gateway.inference import Output, forms_for
 from gateway.inference.forms import report_form
 from gateway.settings import DicomwebNode, DimseNode, ResultSettings
 from gateway.store import Job, JobAction, JobState, NodeStore, Offer
-from gateway.workflow.delivery import Deliverer, summary
+from gateway.workflow.delivery import Deliverer
+from gateway.workflow.dimse_delivery import summary
 from tests.unit.dimse.peer import StoringPeer
 from tests.unit.store.samples import CT, EXPLICIT, SERIES, encoded, offer, origin
 

@@ -9,7 +9,7 @@ from pydicom.uid import RTStructureSetStorage
 from gateway.errors import DeidentificationRefused, PseudonymUnknown
 from gateway.store import IdentityChange, Instance, Job, JobAction, JobState, NodeStore
 from gateway.workflow.delivery import Deliverer
-from gateway.workflow.outbound import Outbound, discard_left
+from gateway.workflow.outbound import Outbound
 from tests.unit.dimse.peer import StoringPeer
 from tests.unit.store.samples import EXPLICIT, PATIENT, PATIENT_ID, SERIES, STUDY, offer, origin
 
@@ -40,7 +40,8 @@ def instances(store: NodeStore, series: str = SERIES) -> tuple[Instance, ...]:
 
 def left(store: NodeStore, change: IdentityChange, series: str = SERIES) -> dict[str, Dataset]:
     """Return what a job would send, by the UIDs under which it is kept."""
-    with Outbound(store).prepared(job(change, series), instances(store, series)) as outgoing:
+    with Outbound(store).prepared(job(change, series), instances(store, series)) as prepared:
+        outgoing = prepared.instances
         read: dict[str, Dataset] = {uid: dcmread(one.path) for uid, one in outgoing.items()}
         for uid, one in outgoing.items():
             assert one.sop_instance_uid == read[uid].SOPInstanceUID
@@ -111,18 +112,19 @@ def test_words_of_the_settings_stay_in_descriptions(store: NodeStore) -> None:
     keep(store, SeriesDescription="Schadel nativ", number=1)
     (uid,) = (one.sop_instance_uid for one in instances(store))
     assert left(store, BASIC)[uid].SeriesDescription == "nativ"
-    with Outbound(store, ["Schädel"]).prepared(job(BASIC), instances(store)) as outgoing:
-        assert dcmread(outgoing[uid].path).SeriesDescription == "Schadel nativ"
+    with Outbound(store, ["Schädel"]).prepared(job(BASIC), instances(store)) as prepared:
+        assert dcmread(prepared.instances[uid].path).SeriesDescription == "Schadel nativ"
 
 
-def test_what_a_killed_worker_left_goes_unless_its_job_goes_on(
-    store: NodeStore, tmp_path: Path
-) -> None:
-    store.jobs.add([job(BASIC)])
-    for name in ("a", "cancelled"):
-        (tmp_path / "outgoing" / name).mkdir(parents=True)
-    discard_left(store)
-    assert store.outgoing.left() == ("a",)
-    store.jobs.cancel("a")
-    discard_left(store)
-    assert store.outgoing.left() == ()
+def test_files_that_are_kept_are_those_of_the_next_attempt(store: NodeStore) -> None:
+    keep(store, number=1)
+    outbound = Outbound(store)
+    with outbound.prepared(job(BASIC), instances(store)) as prepared:
+        prepared.keep()
+    (first,) = (one.path for one in prepared.instances.values())
+    written_at = first.stat().st_mtime_ns
+
+    with outbound.prepared(job(BASIC), instances(store)) as prepared:
+        (second,) = (one.path for one in prepared.instances.values())
+        assert (second, second.stat().st_mtime_ns) == (first, written_at)
+    assert not first.exists()
