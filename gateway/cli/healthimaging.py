@@ -55,6 +55,7 @@ NodeArgument = Annotated[
 StudyOption = Annotated[str, typer.Option(help="Only of this Study Instance UID.")]
 SeriesOption = Annotated[str, typer.Option(help="Only of this Series Instance UID.")]
 PatientOption = Annotated[str, typer.Option(help="Only of this Patient ID.")]
+AccessionOption = Annotated[str, typer.Option(help="Only of this Accession Number.")]
 YesOption = Annotated[bool, typer.Option("--yes", help="Do not ask.")]
 _SECONDS_PER_HOUR = 3600
 _T = TypeVar("_T")
@@ -104,6 +105,7 @@ def list_image_sets(
     study: StudyOption = "",
     series: SeriesOption = "",
     patient: PatientOption = "",
+    accession: AccessionOption = "",
     config: ConfigOption = None,
     json: JsonOption = False,
 ) -> None:
@@ -115,7 +117,7 @@ def list_image_sets(
       gateway healthimaging list cloud --patient 4711 --json
     """
     target = _target(config, node)
-    found = _run(_found(target.data_store, _query(study, series, patient)))
+    found = _run(_found(target.data_store, _query(study, series, patient, accession)))
     if json:
         print_json([_listed(one) for one in found])
         return
@@ -142,10 +144,11 @@ def delete(
     study: StudyOption = "",
     series: SeriesOption = "",
     patient: PatientOption = "",
+    accession: AccessionOption = "",
     yes: YesOption = False,
     config: ConfigOption = None,
 ) -> None:
-    """Delete image sets for good: those named, or all of a study, a series or a patient.
+    """Delete image sets for good: those named, or all of a study, series, patient or accession.
 
     It asks first, unless --yes is given. An account deletes about one in 4 seconds.
 
@@ -155,9 +158,9 @@ def delete(
       gateway healthimaging delete cloud --study 1.2.840.113619.2.55.3
     """
     target = _target(config, node)
-    query = _query(study, series, patient)
+    query = _query(study, series, patient, accession)
     if bool(image_set_ids) == bool(query.given):
-        raise typer.BadParameter("name image sets, or a study, series or patient: one of the two")
+        raise typer.BadParameter("name image sets, or a study, series, patient or accession")
     ids = list(image_set_ids or ())
     if not ids:
         ids = [one.image_set_id for one in _run(_found(target.data_store, query))]
@@ -263,11 +266,12 @@ def _target(config: Path | None, name: str) -> _Target:
     )
 
 
-def _query(study: str, series: str, patient: str) -> ImageSetQuery:
+def _query(study: str, series: str, patient: str, accession: str) -> ImageSetQuery:
     return ImageSetQuery(
         study_instance_uid=study,
         series_instance_uid=series,
         patient_id=patient,
+        accession_number=accession,
         primary_only=False,
     )
 

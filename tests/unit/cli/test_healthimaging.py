@@ -88,6 +88,32 @@ def test_files_are_sent_found_and_written_back(
     assert uids(written) == uids(series)
 
 
+@pytest.mark.parametrize(
+    ("option", "keyword"),
+    [
+        ("--study", "StudyInstanceUID"),
+        ("--series", "SeriesInstanceUID"),
+        ("--patient", "PatientID"),
+        ("--accession", "AccessionNumber"),
+    ],
+)
+def test_image_sets_are_found_by(
+    run: Run, cloud: Cloud, series: list[Path], option: str, keyword: str
+) -> None:
+    image = dcmread(series[0])
+    image.AccessionNumber = f"ACC{image.SeriesInstanceUID[-8:]}"
+    image.save_as(series[0])
+    run("healthimaging", "import", "cloud", str(series[0]))
+
+    found = json.loads(
+        run("healthimaging", "list", "cloud", option, str(image[keyword].value), "--json").out
+    )
+    none = json.loads(run("healthimaging", "list", "cloud", option, "9.9.9", "--json").out)
+
+    assert str(image.SeriesInstanceUID) in {one["series_instance_uid"] for one in found}
+    assert none == []
+
+
 def test_people_read_how_many_went_where(run: Run, cloud: Cloud, series: list[Path]) -> None:
     paths = map(str, series)
     said = run("healthimaging", "import", "cloud", *paths)
