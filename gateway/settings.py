@@ -10,14 +10,14 @@ import ipaddress
 import json
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, cast
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from gateway.errors import ConfigurationInvalid, Problem
-from gateway.positions import Location, PositionedDocument, load_toml, nearest, problems
+from gateway.positions import Location, load_toml, nearest, problems
 from gateway.source_query import KEYWORDS, objection
 
 ENVIRONMENT_PREFIX = "GATEWAY_"
@@ -346,10 +346,11 @@ def load_settings(file: Path, environment: Mapping[str, str] = os.environ) -> Se
         settings = Settings.model_validate(_overlaid(document.data, environment))
     except ValidationError as error:
         raise ConfigurationInvalid(problems(file, document, error, model=Settings)) from error
-    _require_known_sources(file, document, settings)
-    _require_valid_queries(file, document, settings)
-    _require_one_count(file, document, settings)
-    _require_import_places(file, document, settings)
+    contradictions = [
+        document.problem(file, place, message) for place, message in _contradictions(settings)
+    ]
+    if contradictions:
+        raise ConfigurationInvalid(contradictions)
     return _anchored(settings, file.resolve().parent)
 
 
@@ -389,34 +390,29 @@ def _environment_value(text: str) -> Any:
     return json.loads(text) if text[:1] in ("[", "{") else text
 
 
-def _require_known_sources(file: Path, document: PositionedDocument, settings: Settings) -> None:
-    unknown = [
-        Problem(
-            file, *document.position(("sources", name, "node")), f"no node named {source.node!r}"
-        )
-        for name, source in settings.sources.items()
-        if source.node not in settings.nodes
-    ]
-    if unknown:
-        raise ConfigurationInvalid(unknown)
-
-
-def _require_valid_queries(file: Path, document: PositionedDocument, settings: Settings) -> None:
-    """Only what a data store can be asked is asked of it: a key it ignores would pull too much."""
-    found: list[Problem] = []
+def _contradictions(settings: Settings) -> Iterator[tuple[Location, str]]:
+    """Yield what one part of the settings says against another: where, and what."""
     for name, source in settings.sources.items():
-        place: Location = ("sources", name)
-        if name in _DOORS or len(name) > _LONGEST_SOURCE_NAME:
-            message = f"name the source otherwise: not {', '.join(_DOORS)}, up to 64 characters"
-            found.append(document.problem(file, place, message))
-        if isinstance(settings.nodes[source.node], HealthImagingNode):
-            for keyword, value in source.query.items():
-                why = _objection(keyword, value)
-                if why:
-                    message = f"{keyword}: {why}"
-                    found.append(document.problem(file, (*place, "query", keyword), message))
-    if found:
-        raise ConfigurationInvalid(found)
+        yield from _of_source(name, source, settings.nodes.get(source.node))
+    yield from _counted_twice(settings.nodes)
+    for name, node in settings.nodes.items():
+        if isinstance(node, HealthImagingNode) and node.upload == "import-job":
+            yield from _without_import_places(name, node)
+
+
+def _of_source(
+    name: str, source: SourceSettings, node: Node | None
+) -> Iterator[tuple[Location, str]]:
+    """Only what a data store can be asked is asked of it: a key it ignores would pull too much."""
+    place: Location = ("sources", name)
+    if node is None:
+        yield (*place, "node"), f"no node named {source.node!r}"
+    if name in _DOORS or len(name) > _LONGEST_SOURCE_NAME:
+        yield place, f"name the source otherwise: not {', '.join(_DOORS)}, up to 64 characters"
+    if isinstance(node, HealthImagingNode):
+        for keyword, value in source.query.items():
+            if why := _objection(keyword, value):
+                yield (*place, "query", keyword), f"{keyword}: {why}"
 
 
 def _objection(keyword: str, value: str) -> str:
@@ -426,35 +422,24 @@ def _objection(keyword: str, value: str) -> str:
     return f"HealthImaging cannot be searched by it{nearest(keyword, KEYWORDS) or known}"
 
 
-def _require_one_count(file: Path, document: PositionedDocument, settings: Settings) -> None:
+def _counted_twice(nodes: Mapping[str, Node]) -> Iterator[tuple[Location, str]]:
     """Two nodes may count differently, and only one answer can be waited for."""
     counted_by: dict[str, str] = {}
-    problems: list[Problem] = []
-    for name, node in settings.nodes.items():
+    for name, node in nodes.items():
         for number, ae_title in enumerate(getattr(node, "counts_for", ())):
             other = counted_by.setdefault(ae_title, name)
             if other != name:
                 message = f"series of {ae_title} are counted by node {other!r} already; remove one"
-                place = document.position(("nodes", name, "counts_for", number))
-                problems.append(Problem(file, *place, message))
-    if problems:
-        raise ConfigurationInvalid(problems)
+                yield ("nodes", name, "counts_for", number), message
 
 
-def _require_import_places(file: Path, document: PositionedDocument, settings: Settings) -> None:
+def _without_import_places(name: str, node: HealthImagingNode) -> Iterator[tuple[Location, str]]:
     """An import job reads and writes S3 as a role; without one of them it never starts."""
-    problems: list[Problem] = []
-    for name, node in settings.nodes.items():
-        if not isinstance(node, HealthImagingNode) or node.upload != "import-job":
-            continue
-        for key, pattern, form in _IMPORT_PLACES:
-            value = getattr(node, key)
-            if value is None or not pattern.fullmatch(value):
-                place = ("nodes", name, "upload" if value is None else key)
-                message = f'upload = "import-job" needs {key}, of the form {form}'
-                problems.append(Problem(file, *document.position(place), message))
-    if problems:
-        raise ConfigurationInvalid(problems)
+    for key, pattern, form in _IMPORT_PLACES:
+        value = getattr(node, key)
+        if value is None or not pattern.fullmatch(value):
+            place = ("nodes", name, "upload" if value is None else key)
+            yield place, f'upload = "import-job" needs {key}, of the form {form}'
 
 
 _DOORS = ("c-store", "stow", "result")

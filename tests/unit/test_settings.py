@@ -402,3 +402,15 @@ def test_import_jobs_need_places_and_a_role(tmp_path: Path) -> None:
     node = load(tmp_path, whole).nodes["cloud"]
     assert isinstance(node, HealthImagingNode)
     assert node.maximum_import_jobs == 20
+
+
+def test_all_that_contradicts_itself_is_told_at_once(tmp_path: Path) -> None:
+    text = (
+        '[nodes.cloud]\nkind = "healthimaging"\nregion = "us-east-1"\n'
+        'datastore_id = "0123456789abcdef0123456789abcdef"\nupload = "import-job"\n'
+        '[sources.a]\nnode = "cloud"\nquery = { StudyDate = "yesterday" }\n'
+        '[sources.b]\nnode = "clod"\n'
+    )
+    with pytest.raises(ConfigurationInvalid) as refused:
+        load(tmp_path, text)
+    assert [one.line for one in refused.value.problems] == [8, 10, 5, 5, 5]
