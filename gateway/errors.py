@@ -26,9 +26,10 @@
         ├── InstanceMismatch       the command names another instance than the data set
         │   └── StudyMismatch      the request names another study than the data set
         ├── IdentifierRefused      a query or retrieval does not say what its level needs
-        ├── GeometryRefused        the series is no regular grid of slices
-        ├── InputRefused           the series is not what the model takes
-        ├── DeidentificationRefused  an instance may show or say whose it is
+        ├── InstancesRefused       for a reason that some instances of a series show
+        │   ├── GeometryRefused    the series is no regular grid of slices
+        │   ├── InputRefused       the series is not what the model takes
+        │   └── DeidentificationRefused  an instance may show or say whose it is
         └── PseudonymUnknown       an object is not of a study that was de-identified here
 """
 
@@ -195,28 +196,14 @@ class IdentifierRefused(Rejected):
     http_status = 400
 
 
-class GeometryRefused(Rejected):
-    """A series is no regular grid of slices.
+class InstancesRefused(Rejected):
+    """A series is refused for a typed reason, which some of its instances show.
 
-    ``reason`` is a member of `gateway.dicom.geometry.GeometryReason`, as text;
-    ``instances`` are the SOP Instance UIDs that show it.
+    ``reason`` is a member of an enumeration, as text, or empty where the sentence ``detail`` says
+    it all; ``instances`` are the SOP Instance UIDs that show it.
     """
 
     def __init__(self, reason: str, detail: str, instances: Sequence[str] = ()) -> None:
-        self.reason = reason
-        self.detail = detail
-        self.instances = tuple(instances)
-        super().__init__(f"{reason}: {detail}")
-
-
-class InputRefused(Rejected):
-    """A series is not what the model's descriptor asks for.
-
-    ``reason`` is a member of `gateway.dicom.reasons.InputReason`, as text, or empty where the
-    sentence says it all; ``instances`` are the SOP Instance UIDs that show it.
-    """
-
-    def __init__(self, detail: str, *, reason: str = "", instances: Sequence[str] = ()) -> None:
         self.reason = reason
         self.detail = detail
         self.instances = tuple(instances)
@@ -224,18 +211,22 @@ class InputRefused(Rejected):
         super().__init__(f"{prefix}{detail}")
 
 
-class DeidentificationRefused(Rejected):
+class GeometryRefused(InstancesRefused):
+    """A series is no regular grid of slices, by a `gateway.dicom.reasons.GeometryReason`."""
+
+
+class InputRefused(InstancesRefused):
+    """A series is not what the model takes, by a `gateway.dicom.reasons.InputReason` or none."""
+
+    def __init__(self, detail: str, *, reason: str = "", instances: Sequence[str] = ()) -> None:
+        super().__init__(reason, detail, instances)
+
+
+class DeidentificationRefused(InstancesRefused):
     """An instance is not de-identified, since it may show or say whose it is.
 
-    ``reason`` is a member of `gateway.dicom.deidentification.DeidentificationReason`, as text;
-    ``instances`` are the SOP Instance UIDs that show it.
+    Its reason is a `gateway.dicom.deidentification.DeidentificationReason`.
     """
-
-    def __init__(self, reason: str, detail: str, instances: Sequence[str] = ()) -> None:
-        self.reason = reason
-        self.detail = detail
-        self.instances = tuple(instances)
-        super().__init__(f"{reason}: {detail}")
 
 
 class PseudonymUnknown(Rejected):
