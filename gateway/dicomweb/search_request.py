@@ -48,6 +48,7 @@ _ALWAYS_RETURNED: Mapping[Level, Sequence[int]] = MappingProxyType(
 _ALL = "all"
 _PAGING = ("limit", "offset")
 _MATCHINGS = ("fuzzymatching", "emptyvaluematching", "multiplevaluematching")
+_MOST_NAMED = 10
 _INSTEAD = "Only literal matching has been performed."
 _ABOUT_THE_ANSWER = ("accept", "charset")
 _WORDS = frozenset({"includefield", *_PAGING, *_MATCHINGS, *_ABOUT_THE_ANSWER})
@@ -207,6 +208,12 @@ def _warnings(
         if words[name] == "true":
             yield f"The {name} parameter is not supported. {_INSTEAD}"
     if unmatched:
-        yield f"Not matched, since the index does not keep them here: {', '.join(unmatched)}"
+        yield f"Not matched, since the index does not keep them here: {_listed(unmatched)}"
     if unreturned:
-        yield f"Not returned, since the index does not keep them here: {', '.join(unreturned)}"
+        yield f"Not returned, since the index does not keep them here: {_listed(unreturned)}"
+
+
+def _listed(names: Sequence[str]) -> str:
+    """Name attributes in a header, which proxies do not let grow long."""
+    more = len(names) - _MOST_NAMED
+    return ", ".join(names[:_MOST_NAMED]) + (f" and {more} more" if more > 0 else "")

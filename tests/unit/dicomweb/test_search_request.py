@@ -98,6 +98,12 @@ def test_what_is_not_done_is_told(name: str, value: str, told: str) -> None:
     assert told in warning
 
 
+def test_a_warning_stays_short_enough_for_a_header() -> None:
+    many = ",".join(f"0009{number:04X}" for number in range(800))
+    (warning,) = asked(("includefield", many)).warnings
+    assert warning.endswith("00090008, 00090009 and 790 more")
+
+
 def test_what_needs_no_warning_has_none() -> None:
     request = asked(("fuzzymatching", "false"), ("includefield", "InstanceAvailability"))
     assert request.warnings == ()

@@ -3,18 +3,22 @@
 import json
 from collections.abc import Iterator
 from http.client import HTTPConnection, HTTPResponse
+from io import BytesIO
 from typing import Any
 from urllib.parse import quote, urlencode
 
 import pytest
 from dicomweb_client.api import DICOMwebClient
-from pydicom import Dataset
+from pydicom import Dataset, dcmread
 from sqlalchemy import text
 from structlog.testing import capture_logs
 
 from gateway.dicomweb.search_request import MOST_RESULTS
 from gateway.settings import Settings
 from gateway.store.schema import instances, series, studies
+from tests.peers.instances import ct, new_series
+from tests.peers.orthanc import Orthanc
+from tests.peers.stow import file_of
 from tests.unit.dicomweb.serving import Door, open_node
 from tests.unit.store.samples import CT, offer, origin
 
@@ -170,6 +174,27 @@ def test_what_is_not_there_is_an_empty_list(three_studies: Door) -> None:
     assert client(three_studies).search_for_studies(offset=3) == []
 
 
+@pytest.mark.peers
+def test_orthanc_finds_studies_and_series(three_studies: Door, pacs: Orthanc) -> None:
+    pacs.know_web("gateway", three_studies.port)
+    found = pacs.qido_at("gateway", "studies", PatientName="*^tarou")
+    assert [one["StudyInstanceUID"] for one in found] == ["2.25.13"]
+    assert found[0]["PatientID"] == "J1"
+    assert len(pacs.qido_at("gateway", "studies/2.25.11/series")) == 2
+    assert pacs.qido_at("gateway", "studies", PatientID="nobody") == []
+
+
+def test_what_was_just_stored_is_found(door: Door) -> None:
+    names = new_series()
+    stored = [dcmread(BytesIO(file_of(ct(names, number)))) for number in (1, 2)]
+    asked = client(door)
+    asked.store_instances(stored)
+    found = asked.search_for_instances(names.study_instance_uid, names.series_instance_uid)
+    assert {one["00080018"]["Value"][0] for one in found} == {
+        str(one.SOPInstanceUID) for one in stored
+    }
+
+
 @pytest.mark.parametrize("resource", ["studies", "series", "instances", "studies/2.25.11/series"])
 @pytest.mark.parametrize("limit", [1, 2])
 def test_paging_gives_every_match_once(three_studies: Door, resource: str, limit: int) -> None:
@@ -287,13 +312,12 @@ def test_the_form_of_the_answer_may_stand_in_the_query(three_studies: Door) -> N
         "series?StudyInstanceUID=1.2.x",
         "studies/1.2.x/series",
         "studies/2.25.1%5C2.25.2/instances",
-        "studies/2.25.1/series/../instances/instances",
     ],
 )
 def test_what_cannot_be_understood_is_told(three_studies: Door, path: str) -> None:
     answer, body = ask(three_studies, path)
-    assert answer.status in (400, 404)
-    assert b"Traceback" not in body
+    assert answer.status == 400
+    assert body.endswith(b"\n")
 
 
 def test_what_was_not_done_is_told(three_studies: Door) -> None:
