@@ -131,12 +131,12 @@ class WebSettings(_Table):
     port: Port = 8080
     """Port to listen on."""
     allow_unauthenticated: bool = False
-    """Whether anybody who reaches an address beyond this machine may store instances: there is
-    no authentication yet, so that is for networks where every machine is trusted."""
+    """Whether anybody who reaches an address beyond this machine may store instances and search:
+    there is no authentication yet, so that is for networks where every machine is trusted."""
 
     @property
-    def may_store(self) -> bool:
-        """Whether instances are taken: from this machine only, or from anybody on purpose."""
+    def serves_dicomweb(self) -> bool:
+        """Whether DICOMweb is served: to this machine only, or to anybody on purpose."""
         return self.allow_unauthenticated or _is_loopback(self.bind)
 
 

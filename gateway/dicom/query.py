@@ -1,7 +1,8 @@
 """Queries and retrievals as a peer's identifier states them (PS3.4 annex C).
 
-Searches are hierarchical: below the top of its information model, a request names the one
-patient, study and series that it looks into. Relational queries are not offered.
+Searches of C-FIND are hierarchical: below the top of its information model, a request names the
+one patient, study and series that it looks into; relational queries are not offered to it. Those of
+QIDO-RS need not name them.
 """
 
 from collections.abc import Mapping, Sequence
@@ -96,7 +97,7 @@ _ABOUT_THE_ANSWER = (
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Query:
-    """What C-FIND asks for."""
+    """What C-FIND or QIDO-RS asks for."""
 
     level: Level
     matching: Mapping[str, Match]
@@ -135,6 +136,34 @@ def query_of(identifier: Identifier, root: Root) -> Query:
     for above in _levels_above(level, root):
         _unique_value(identifier, above)
     keys = {tag: text for tag, text in identifier.values.items() if _is_key(tag)}
+    asks_availability = INSTANCE_AVAILABILITY in identifier.values
+    return _query(level, keys, asks_availability=asks_availability)
+
+
+def search_of(level: Level, keys: Mapping[int, str]) -> Query:
+    """Read a search that names no patient, study or series above its level (PS3.18 section 10.6).
+
+    ``keys`` are values by tag, as text; an empty one is returned and not matched.
+
+    Raises:
+        IdentifierRefused: a key's value cannot be used.
+    """
+    wanted = {tag: text for tag, text in keys.items() if _is_key(tag)}
+    return _query(level, wanted, asks_availability=True)
+
+
+def searchable(level: Level) -> frozenset[int]:
+    """Return the tags of what searches of a level match."""
+    return frozenset(tag for tag in _MATCHED if _name_at(tag, level) is not None)
+
+
+def returnable(level: Level) -> frozenset[int]:
+    """Return the tags of what searches of a level return: what they match, and numbers."""
+    counted = frozenset(tag for tag in _COUNTED if _name_at(tag, level) is not None)
+    return searchable(level) | counted
+
+
+def _query(level: Level, keys: Mapping[int, str], *, asks_availability: bool) -> Query:
     known = {tag: name for tag in keys if (name := _name_at(tag, level)) is not None}
     foreign = tuple(tag for tag in keys if tag not in known)
     unmatched = any(keys[tag] for tag in known if tag in _COUNTED)
@@ -143,7 +172,7 @@ def query_of(identifier: Identifier, root: Root) -> Query:
         matching=_matching(keys, known),
         returned=known,
         unsupported=tuple(tag for tag in foreign if not BaseTag(tag).is_private),
-        asks_availability=INSTANCE_AVAILABILITY in identifier.values,
+        asks_availability=asks_availability,
         is_fully_supported=not foreign and not unmatched,
     )
 

@@ -4,9 +4,8 @@ import asyncio
 import logging
 import uuid
 from collections import Counter
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager
 from functools import partial
 from typing import ParamSpec, TypeVar
 
@@ -15,9 +14,11 @@ from aiohttp import StreamReader, web
 from aiohttp.http_exceptions import HttpProcessingError
 
 from gateway.dicom.uids import is_uid
+from gateway.dicomweb.answer_type import answer_type
 from gateway.dicomweb.incoming import IncomingInstance
-from gateway.dicomweb.media_type import MediaType, negotiated
+from gateway.dicomweb.media_type import MediaType
 from gateway.dicomweb.multipart import Body, Multipart, Parts, SinglePart, require_boundary
+from gateway.dicomweb.places import Places
 from gateway.dicomweb.store_completion import StoreCompletion, whole_series
 from gateway.dicomweb.store_response import JSON, XML, StoreResponse
 from gateway.dicomweb.store_transaction import StoreTransaction
@@ -29,7 +30,6 @@ _DICOM = "application/dicom"
 _MULTIPART = "multipart/related"
 _MOST_REQUESTS = 16
 _MOST_KEEPING = 8
-_LONGEST_WAIT_SECONDS = 10.0
 _GRACE_SECONDS = 0.4
 """Clients that cut a series into several requests begin the next one at once: what it brings is
 there by then, and tells that the one before did not bring all."""
@@ -56,7 +56,7 @@ class StoreService:
         self._process = process
         self._idle_seconds = idle_seconds
         self._completion = StoreCompletion(store)
-        self._places = asyncio.Semaphore(_MOST_REQUESTS)
+        self._places = Places(_MOST_REQUESTS, "store")
         self._readers = ThreadPoolExecutor(_MOST_REQUESTS, thread_name_prefix="store-request")
         self._keepers = ThreadPoolExecutor(_MOST_KEEPING, thread_name_prefix="store-instance")
         self._ending: set[asyncio.Task[None]] = set()
@@ -73,10 +73,10 @@ class StoreService:
         Raises:
             web.HTTPException: the request is refused before its body is read.
         """
-        media_type = _answer_type(request)
+        media_type = answer_type(request, (JSON, XML))
         study = _study(request)
         body = _body(request)
-        async with self._place():
+        async with self._places.place():
             origin = await self._entered(request)
             response = None
             try:
@@ -136,22 +136,6 @@ class StoreService:
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._readers, partial(work, *values, **names))
 
-    @asynccontextmanager
-    async def _place(self) -> AsyncIterator[None]:
-        """Take one of the places for requests that are read at the same time."""
-        try:
-            async with asyncio.timeout(_LONGEST_WAIT_SECONDS):
-                await self._places.acquire()
-        except TimeoutError as error:
-            raise web.HTTPServiceUnavailable(
-                text=f"{_MOST_REQUESTS} store requests are being read already; try again later\n",
-                headers={"Retry-After": "10"},
-            ) from error
-        try:
-            yield
-        finally:
-            self._places.release()
-
     def _end_soon(self, origin: Origin, response: StoreResponse | None) -> None:
         task = asyncio.create_task(self._end_request(origin, response))
         self._ending.add(task)
@@ -180,15 +164,6 @@ class StoreService:
             task.cancel()
         for executor in (self._readers, self._keepers):
             await asyncio.to_thread(executor.shutdown)
-
-
-def _answer_type(request: web.Request) -> str:
-    """Return the media type of the answer; the query parameter comes first (PS3.18 8.3.3.1)."""
-    accept = request.query.get("accept") or ", ".join(request.headers.getall("Accept", []))
-    media_type = negotiated(accept, (JSON, XML))
-    if media_type is None:
-        raise web.HTTPNotAcceptable(text=f"the answer is {JSON} or {XML}: accept one of them\n")
-    return media_type
 
 
 def _study(request: web.Request) -> str | None:

@@ -58,17 +58,23 @@ class QueryIndex:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def find(self, query: Query) -> Iterator[Found]:
+    def find(self, query: Query, *, skipped: int = 0) -> Iterator[Found]:
         """Yield the matches of a query, in the order of their unique keys.
 
         A patient is a Patient ID with its issuer; studies without a Patient ID belong to none.
+        The first ``skipped`` matches are left out, and nothing is counted for them; at the level
+        of patients every study of one is a match here.
         """
         place: _Place | None = None
         patient: tuple[str, str] | None = None
         while True:
             with self._database.reading() as connection:
                 rows = connection.execute(page(query, place)).mappings().all()
-                found = list(_described(connection, query, rows))
+                modalities = _modalities(connection, query, rows)
+                matched = [row for row in rows if _is_match(query, row, modalities)]
+                wanted = matched[skipped:]
+                found = list(_described(connection, query, wanted, modalities))
+            skipped -= len(matched) - len(wanted)
             for one in found:
                 is_same = query.level is Level.PATIENT and patient == _patient(one)
                 patient = _patient(one)
@@ -154,12 +160,15 @@ def _like(pattern: str) -> str:
     return pattern.replace("*", "%").replace("?", "_")
 
 
-def _described(connection: Connection, query: Query, rows: Sequence[RowMapping]) -> Iterator[Found]:
-    """Yield what matches among the candidates, with the values that are computed."""
-    modalities = _modalities(connection, query, rows)
-    matched = [row for row in rows if _is_match(query, row, modalities)]
-    numbers = numbers_of(connection, query, matched)
-    for row in matched:
+def _described(
+    connection: Connection,
+    query: Query,
+    rows: Sequence[RowMapping],
+    modalities: Mapping[str, Sequence[str]],
+) -> Iterator[Found]:
+    """Yield matches with the values that are computed."""
+    numbers = numbers_of(connection, query, rows)
+    for row in rows:
         kinds = {MODALITIES_IN_STUDY: "\\".join(modalities.get(row["study_instance_uid"], ()))}
         yield {**row, **kinds, **numbers.of(row)}
 

@@ -1,4 +1,4 @@
-"""The HTTP application: health, readiness, metrics, and the store service of DICOMweb."""
+"""The HTTP application: health, readiness, metrics, and storing and searching by DICOMweb."""
 
 import asyncio
 import json
@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable
 from aiohttp import web
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 
+from gateway.dicomweb.search_service import SearchService
 from gateway.dicomweb.store_service import StoreService
 from gateway.errors import StoreUnavailable
 from gateway.settings import Settings
@@ -16,10 +17,10 @@ from gateway.web.readiness import Readiness, readiness
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 _DICOMWEB = "/dicom-web"
-_NOT_STORED = (
-    "nothing is stored over HTTP here: web.bind is reached from other machines, and this version "
-    "does not authenticate anybody; bind 127.0.0.1 and put a reverse proxy that authenticates "
-    "before it, or set web.allow_unauthenticated\n"
+_CLOSED = (
+    "nothing is stored or searched over HTTP here: web.bind is reached from other machines, and "
+    "this version does not authenticate anybody; bind 127.0.0.1 and put a reverse proxy that "
+    "authenticates before it, or set web.allow_unauthenticated\n"
 )
 
 
@@ -31,17 +32,18 @@ def application(store: NodeStore, settings: Settings, process: str = "web") -> w
     app.router.add_get("/healthz", _health)
     app.router.add_get("/readyz", _ready(store))
     app.router.add_get("/metrics", _metrics(registry))
-    if settings.web.may_store:
+    if settings.web.serves_dicomweb:
         service = StoreService(store, process, idle_seconds=settings.dimse.idle_seconds)
         service.add_routes(app, _DICOMWEB)
+        SearchService(store).add_routes(app, _DICOMWEB)
     else:
-        app.router.add_post(f"{_DICOMWEB}/studies{{rest:.*}}", _nothing_stored)
+        app.router.add_route("*", f"{_DICOMWEB}/{{rest:.*}}", _closed)
     return app
 
 
-async def _nothing_stored(_: web.Request) -> web.Response:
-    """Say why instances are refused, and what to do about it."""
-    return web.Response(status=403, text=_NOT_STORED)
+async def _closed(_: web.Request) -> web.Response:
+    """Say why DICOMweb is not served, and what to do about it."""
+    return web.Response(status=403, text=_CLOSED)
 
 
 async def _health(_: web.Request) -> web.Response:

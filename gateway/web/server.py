@@ -29,8 +29,8 @@ def run_web(settings: Settings, identity: Identity) -> None:
     store = open_store(settings, identity.name, ahead=_FILES_AHEAD)
     store.reconcile(identity.name)
     store.associations.lost(identity.name)
-    if not settings.web.may_store:
-        _log.warning("store_service_closed", action="see web.allow_unauthenticated in the README")
+    if not settings.web.serves_dicomweb:
+        _log.warning("dicomweb_closed", action="see web.allow_unauthenticated in the README")
     server = _Server(settings, store, identity.name)
     port = server.start()
     Lifetime(store.processes, identity, {"port": port}).run(_IDLE_SECONDS, lambda: _tend(store))

@@ -77,6 +77,12 @@ class Orthanc:
         body = {"Resources": list(resources), "Synchronous": True}
         return dict(self._json("POST", f"/dicom-web/servers/{name}/stow", body))
 
+    def qido_at(self, name: str, resource: str, **filters: str) -> list[dict[str, Any]]:
+        """Have Orthanc search a DICOMweb server; return each match's values by keyword."""
+        body = {"Uri": f"/{resource}", "Arguments": filters}
+        found = self._json("POST", f"/dicom-web/servers/{name}/qido", body)
+        return [{one["Name"]: one.get("Value") for one in match.values()} for match in found]
+
     def instances(self, **query: str) -> list[dict[str, Any]]:
         """Return the main attributes of the instances that match DICOM keywords."""
         found = self._json(

@@ -5,7 +5,16 @@ from pydicom.datadict import tag_for_keyword
 
 from gateway.dicom.identifier import Identifier
 from gateway.dicom.matching import Dates, OneOf, PersonName
-from gateway.dicom.query import Level, Retrieval, Root, query_of, retrieval_of
+from gateway.dicom.query import (
+    Level,
+    Retrieval,
+    Root,
+    query_of,
+    retrieval_of,
+    returnable,
+    search_of,
+    searchable,
+)
 from gateway.errors import IdentifierRefused
 
 
@@ -186,3 +195,25 @@ def test_a_retrieval_without_its_unique_keys_is_refused(
 ) -> None:
     with pytest.raises(IdentifierRefused, match=missing):
         retrieval_of(asked, root)
+
+
+def test_a_search_need_not_name_what_is_above_its_level() -> None:
+    query = search_of(Level.IMAGE, {0x00100020: "7", 0x00080060: "CT", 0x00201206: ""})
+    assert query.matching == {
+        "patient_id": OneOf(values=("7",)),
+        "modality": OneOf(values=("CT",)),
+    }
+    assert query.wants("number_of_study_related_series")
+    assert query.is_fully_supported
+
+
+def test_a_level_is_searched_by_its_own_attributes_and_those_above() -> None:
+    assert {0x00100010, 0x00080061} <= searchable(Level.STUDY) < searchable(Level.SERIES)
+    assert 0x00080060 not in searchable(Level.STUDY)
+    assert returnable(Level.STUDY) - searchable(Level.STUDY) == {
+        0x00201200,
+        0x00201202,
+        0x00201204,
+        0x00201206,
+        0x00201208,
+    }

@@ -1,4 +1,4 @@
-"""The store service of a node in this process, on a port of its own."""
+"""DICOMweb of a node in this process, on a port of its own."""
 
 import asyncio
 import threading
@@ -17,7 +17,7 @@ from gateway.web.application import application
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Door:
-    """A store, and the port on which it takes instances."""
+    """A store, and the port on which it takes instances and is searched."""
 
     store: NodeStore
     port: int
@@ -36,12 +36,20 @@ def open_door(folder: Path, *, reserve_gb: float = 0, idle_seconds: float = 60) 
         node=NodeSettings(data_dir=folder, reserve_gb=reserve_gb),
         dimse=DimseSettings(idle_seconds=idle_seconds),
     )
+    with open_node(settings) as door:
+        yield door
+
+
+@contextmanager
+def open_node(settings: Settings) -> Iterator[Door]:
+    """Serve a node with these settings until the block ends."""
+    settings.node.data_dir.mkdir(exist_ok=True)
     database = Database(settings.index_url)
     database.upgrade()
     database.close()
     store = open_store(settings)
     with _serving(web.AppRunner(application(store, settings), shutdown_timeout=2)) as port:
-        yield Door(store=store, port=port, folder=folder)
+        yield Door(store=store, port=port, folder=settings.node.data_dir)
     store.close()
 
 

@@ -10,7 +10,7 @@ from sqlalchemy import Table, insert
 from sqlalchemy.dialects import sqlite
 
 from gateway.dicom.identifier import Identifier
-from gateway.dicom.query import Query, Root, query_of
+from gateway.dicom.query import Level, Query, Root, query_of, search_of
 from gateway.settings import Settings
 from gateway.store import NodeStore
 from gateway.store.queries import Found, QueryIndex, page
@@ -268,6 +268,16 @@ def test_more_matches_than_a_page_come_whole_and_in_order(store: NodeStore) -> N
     patients = find_of_patients(store, "PATIENT", PatientID="")
     assert studies_found(store) == uids
     assert [one["patient_id"] for one in patients] == [f"P{number:06d}" for number in range(500)]
+
+
+def test_the_first_matches_are_left_out_on_demand(three_studies: NodeStore) -> None:
+    index = QueryIndex(three_studies.database)
+    search = search_of(Level.IMAGE, {0x00080018: "", 0x00080060: "CT\\SEG"})
+    uids = [one["sop_instance_uid"] for one in index.find(search)]
+    assert len(uids) == 5
+    for skipped in range(7):
+        found = index.find(search, skipped=skipped)
+        assert [one["sop_instance_uid"] for one in found] == uids[skipped:]
 
 
 @pytest.mark.parametrize(

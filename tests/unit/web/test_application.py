@@ -1,4 +1,4 @@
-"""Health, readiness and metrics over HTTP, and who may store."""
+"""Health, readiness and metrics over HTTP, and who may store and search."""
 
 import asyncio
 import json
@@ -55,16 +55,29 @@ def test_nobody_stores_from_other_machines_without_leave(store: NodeStore, bind:
     assert post(store, WebSettings(bind=bind, allow_unauthenticated=True))[0] == 415
 
 
+@pytest.mark.parametrize("path", ["studies", "series", "instances", "studies/2.25.1/series"])
+def test_nobody_searches_from_other_machines_without_leave(store: NodeStore, path: str) -> None:
+    store.intake.keep(offer(1), origin())
+    beyond = WebSettings(bind="10.0.0.5")
+    trusted = WebSettings(bind="10.0.0.5", allow_unauthenticated=True)
+    refused = get(store, f"/dicom-web/{path}", beyond)
+    assert refused[0] == 403
+    assert "reverse proxy that authenticates" in refused[2]
+    assert PATIENT_ID not in refused[2]
+    assert get(store, f"/dicom-web/{path}", trusted)[0] == 200
+
+
 @pytest.mark.parametrize("bind", ["127.0.0.1", "127.0.0.2", "::1", "localhost"])
 def test_this_machine_may_store(store: NodeStore, bind: str) -> None:
     assert post(store, WebSettings(bind=bind))[0] == 415
 
 
-def get(store: NodeStore, path: str) -> tuple[int, str, str]:
+def get(store: NodeStore, path: str, web: WebSettings | None = None) -> tuple[int, str, str]:
     """Return status, content type and body of a request to a real server."""
+    settings = Settings(web=web or WebSettings())
 
     async def ask() -> tuple[int, str, str]:
-        async with TestClient(TestServer(application(store, Settings()))) as client:
+        async with TestClient(TestServer(application(store, settings))) as client:
             answer = await client.get(path)
             return answer.status, answer.headers["Content-Type"], await answer.text()
 
