@@ -61,7 +61,7 @@ class NodeStore:
         if settled:
             self.database.sync()
         for path in settled:
-            path.unlink()
+            path.unlink(missing_ok=True)
         return number
 
     def _is_kept(self, leftover: Leftover, content: LeftObject) -> bool:

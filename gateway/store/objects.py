@@ -3,11 +3,11 @@
 import hashlib
 import os
 import shutil
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager, suppress
 from io import BufferedReader
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, TypeVar
 
 from gateway.dicom.part10 import FileMeta, seek_data_set
 from gateway.errors import StoreFull
@@ -24,6 +24,7 @@ from gateway.store.seal import header_to_seal, sealed
 from gateway.store.spool import Ahead, Spool
 from gateway.store.stored_object import StoredObject, stored_object
 
+_T = TypeVar("_T")
 _GIGABYTE = 10**9
 _HEAD_BYTES = 1 << 16
 _CHECK_SPACE_EVERY_BYTES = 1 << 24
@@ -284,13 +285,15 @@ class ObjectStore:
     ) -> Iterator[Leftover]:
         """Give what a killed process left under spool/, in the order in which it was written.
 
-        Without a name, what any process left but those ``besides``, which run.
+        Without a name, what any process left but those ``besides``, which run. What goes
+        meanwhile was settled by its own process, which had not ended yet.
         """
         folder = self._spools if process is None else self._spools / process
-        paths = [path for path in folder.rglob("*") if path.is_file()]
-        for path in sorted(paths, key=_written):
+        for path in _in_order_of_writing(folder):
             if path.parent.name not in besides:
-                yield read_leftover(path)
+                leftover = _unless_gone(read_leftover, path)
+                if leftover is not None:
+                    yield leftover
 
     def restore(self, path: Path, key: str) -> None:
         """Give a file under spool/ the name of its object again, if it lost it, durably.
@@ -305,6 +308,16 @@ class ObjectStore:
             fsync_folder(target.parent)
 
 
-def _written(path: Path) -> tuple[int, int, str]:
-    """Return what orders files by their last change; those of one tick by their numbers."""
-    return path.stat().st_mtime_ns, len(path.name), path.name
+def _in_order_of_writing(folder: Path) -> list[Path]:
+    """Return the files below a folder by their last change; those of one tick by their numbers."""
+    paths = (Path(place, name) for place, _, names in os.walk(folder) for name in names)
+    stated = [(path, _unless_gone(Path.stat, path)) for path in paths]
+    found = [(one.st_mtime_ns, len(path.name), path.name, path) for path, one in stated if one]
+    return [path for *_, path in sorted(found)]
+
+
+def _unless_gone(read: Callable[[Path], _T], path: Path) -> _T | None:
+    """Return what is read of a file, or nothing where it is not there any more."""
+    with suppress(FileNotFoundError):
+        return read(path)
+    return None

@@ -103,11 +103,17 @@ def test_processes_that_share_a_socket_take_connections_in_turn(held: Held) -> N
         listeners = [shared_listener(holder, held), shared_listener(holder, other)]
         for listener in listeners:
             listener.start()
-        for _ in range(6):
+
+        def taken() -> tuple[int, int]:
             connection, said = answer(holder.getsockname()[1])
             connections.enter_context(closing(connection))
             assert said == b"held"
-        assert len(held.hosts) == len(other.hosts) == 3
+            return len(held.hosts), len(other.hosts)
+
+        before = next(counts for counts in iter(taken, None) if all(counts))  # both wait for one
+        for _ in range(6):
+            after = taken()
+        assert after == (before[0] + 3, before[1] + 3)
         other.let_go.set()
         for listener in listeners:
             listener.stop()

@@ -272,3 +272,25 @@ class TestWithNamesAhead:
         path = ahead.path(keep(ahead, bytes(5_000_000)).key)
         assert path.stat().st_nlink == 1
         assert not any(one.stat().st_size for one in files(tmp_path, "spool"))
+
+
+def test_what_a_process_settles_as_it_ends_is_no_leftover(
+    objects: ObjectStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A killed node's receivers may still end while the next one looks through the spool."""
+    spool = tmp_path / "spool" / "receiver-0"
+    spool.mkdir(parents=True)
+    for name in "abc":
+        (spool / name).write_bytes(b"x")
+    stat = Path.stat
+
+    def settled_meanwhile(path: Path, **how: bool) -> os.stat_result:
+        if path.name == "b":
+            path.unlink(missing_ok=True)
+        return stat(path, **how)
+
+    monkeypatch.setattr(Path, "stat", settled_meanwhile)
+    found = objects.leftovers()
+    assert next(found).path.name == "a"
+    (spool / "c").unlink()
+    assert list(found) == []
