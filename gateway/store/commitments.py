@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import select, update
-from sqlalchemy.dialects import postgresql, sqlite
 
 from gateway.store.completion import CompletionIndex
 from gateway.store.database import Database
 from gateway.store.schema import commitments
+from gateway.store.statements import insert_into
 from gateway.store.verification import FailureReason, Reference, Verifier
 
 _CLAIM_SECONDS = 120.0
@@ -82,8 +82,7 @@ class CommitmentIndex:
         }
         key = {"transaction_uid": transaction_uid, "calling_ae": calling_ae}
         with self._database.writing() as connection:
-            dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
-            statement = dialect.insert(commitments).values(**key, **fresh)
+            statement = insert_into(connection, commitments).values(**key, **fresh)
             is_new = connection.execute(statement.on_conflict_do_nothing()).rowcount == 1
             row = connection.execute(select(commitments).filter_by(**key)).mappings().one()
             if not is_new:

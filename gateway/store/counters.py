@@ -1,11 +1,11 @@
 """Counts that outlive a process, for the metrics page."""
 
 from sqlalchemy import Connection, bindparam, select, update
-from sqlalchemy.dialects import postgresql, sqlite
 
 from gateway.store.database import Database
 from gateway.store.prepared import Prepared
 from gateway.store.schema import counters
+from gateway.store.statements import insert_into
 
 _ADD = Prepared(
     update(counters)
@@ -21,9 +21,8 @@ def count(connection: Connection, name: str, number: int = 1) -> None:
 
 
 def _begin(connection: Connection, name: str, number: int) -> None:
-    dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
     connection.execute(
-        dialect.insert(counters)
+        insert_into(connection, counters)
         .values(name=name, value=number)
         .on_conflict_do_update(
             index_elements=[counters.c.name], set_={"value": counters.c.value + number}

@@ -1,17 +1,14 @@
 """The index of image sets: where in the cloud the instances of a series are, as verified there."""
 
 import time
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from sqlalchemy import Connection, delete, func, insert, select
-from sqlalchemy.dialects import postgresql, sqlite
 
 from gateway.store.database import Database
 from gateway.store.schema import image_set_instances, image_sets
-
-_MOST_AT_ONCE = 500
-"""Values of one statement: SQLite takes 999 in old versions."""
+from gateway.store.statements import batches, insert_into
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -93,7 +90,7 @@ class ImageSetIndex:
         """Return {SOP Instance UID: key of the content} of those that a node holds."""
         found: dict[str, str] = {}
         with self._database.reading() as connection:
-            for uids in _pieces(sop_instance_uids):
+            for uids in batches(sorted(set(sop_instance_uids))):
                 rows = connection.execute(
                     select(
                         image_set_instances.c.sop_instance_uid, image_set_instances.c.object_key
@@ -123,7 +120,7 @@ class ImageSetIndex:
 
 
 def _forget(connection: Connection, node: str, sop_instance_uids: Collection[str]) -> None:
-    for uids in _pieces(sop_instance_uids):
+    for uids in batches(sorted(set(sop_instance_uids))):
         connection.execute(
             delete(image_set_instances).where(
                 image_set_instances.c.node == node,
@@ -135,13 +132,12 @@ def _forget(connection: Connection, node: str, sop_instance_uids: Collection[str
 def _enter(
     connection: Connection, node: str, series_instance_uid: str, placement: Placement
 ) -> None:
-    dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
     told = {
         "version": placement.version,
         "is_primary": placement.is_primary,
         "noted_at": time.time(),
     }
-    statement = dialect.insert(image_sets).values(
+    statement = insert_into(connection, image_sets).values(
         node=node,
         image_set_id=placement.image_set_id,
         series_instance_uid=series_instance_uid,
@@ -152,8 +148,3 @@ def _enter(
             index_elements=list(image_sets.primary_key.columns), set_=told
         )
     )
-
-
-def _pieces(values: Collection[str]) -> Iterable[list[str]]:
-    every = list(dict.fromkeys(values))
-    return (every[at : at + _MOST_AT_ONCE] for at in range(0, len(every), _MOST_AT_ONCE))

@@ -15,13 +15,13 @@ from enum import StrEnum
 from typing import Any
 
 from sqlalchemy import Connection, RowMapping, Update, case, func, or_, select, update
-from sqlalchemy.dialects import postgresql, sqlite
 
 from gateway.errors import NotFound
 from gateway.store.database import Database
 from gateway.store.origin import RESULT
 from gateway.store.schema import jobs, series
 from gateway.store.stage_times import add_stage_times
+from gateway.store.statements import insert_into
 
 
 class JobState(StrEnum):
@@ -257,11 +257,10 @@ def _moving(job_id: str, states: Sequence[JobState], values: dict[str, Any]) -> 
 
 def add_jobs(connection: Connection, new: Sequence[Job]) -> None:
     """Enter jobs in a running transaction; one that is there already stays as it is."""
-    dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
     now = time.time()
     for job in new:
         connection.execute(
-            dialect.insert(jobs)
+            insert_into(connection, jobs)
             .values(
                 id=job.id,
                 series_instance_uid=job.series_instance_uid,

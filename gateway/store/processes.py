@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import delete, select
-from sqlalchemy.dialects import postgresql, sqlite
 
 from gateway.store.database import Database
 from gateway.store.schema import processes
+from gateway.store.statements import insert_into
 
 HEARTBEAT_SECONDS = 5.0
 _STALE_SECONDS = 4 * HEARTBEAT_SECONDS
@@ -47,9 +47,8 @@ class ProcessIndex:
             "detail": detail,
         }
         with self._database.writing() as connection:
-            dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
             connection.execute(
-                dialect.insert(processes)
+                insert_into(connection, processes)
                 .values(name=name, **row)
                 .on_conflict_do_update(index_elements=[processes.c.name], set_=row)
             )

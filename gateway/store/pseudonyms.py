@@ -2,25 +2,23 @@
 
 import json
 import os
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Final, TypeVar
+from typing import Final
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from sqlalchemy import Connection, select
-from sqlalchemy.dialects import postgresql, sqlite
 
 from gateway.dicom.deidentification import Original, OriginalKind, Pseudonyms
 from gateway.errors import KeyUnusable
 from gateway.store.database import Database
 from gateway.store.pseudonym_key import PseudonymKey, make_key, read_key
 from gateway.store.schema import pseudonyms
+from gateway.store.statements import batches, insert_into
 
 _NONCE_BYTES: Final = 12
-_MOST_AT_ONCE: Final = 500
-T = TypeVar("T")
 
 
 class PseudonymMap:
@@ -55,7 +53,7 @@ class PseudonymMap:
         # In an order that is the same for all: two writers never wait for each other.
         ordered = [wanted[name] for name in sorted(wanted)]
         with self._database.writing() as connection:
-            for some in _batches(ordered):
+            for some in batches(ordered):
                 self._enter(connection, some)
 
     def find(self, kind: OriginalKind, wanted: Collection[str]) -> Mapping[str, Mapping[str, str]]:
@@ -66,7 +64,7 @@ class PseudonymMap:
         """
         found: dict[str, Mapping[str, str]] = {}
         with self._database.reading() as connection:
-            for some in _batches(sorted(wanted)):
+            for some in batches(sorted(wanted)):
                 statement = select(pseudonyms.c.pseudonym, pseudonyms.c.sealed).where(
                     pseudonyms.c.kind == kind,
                     pseudonyms.c.pseudonym.in_(some),
@@ -90,7 +88,6 @@ class PseudonymMap:
         return make_key(self._key_file)
 
     def _enter(self, connection: Connection, originals: Sequence[Original]) -> None:
-        dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
         known = _known_uids(connection, originals)
         rows = [
             {
@@ -103,7 +100,7 @@ class PseudonymMap:
             if one.pseudonym not in known or one.kind is not OriginalKind.UID
         ]
         if rows:
-            statement = dialect.insert(pseudonyms)
+            statement = insert_into(connection, pseudonyms)
             connection.execute(
                 statement.on_conflict_do_update(
                     index_elements=["kind", "pseudonym"],
@@ -141,8 +138,3 @@ def _known_uids(connection: Connection, originals: Sequence[Original]) -> frozen
 
 def _label(kind: OriginalKind, pseudonym: str) -> bytes:
     return f"{kind}:{pseudonym}".encode()
-
-
-def _batches(many: Sequence[T]) -> Iterator[Sequence[T]]:
-    for start in range(0, len(many), _MOST_AT_ONCE):
-        yield many[start : start + _MOST_AT_ONCE]

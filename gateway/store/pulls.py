@@ -17,14 +17,11 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import Connection, RowMapping, select, update
-from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy import RowMapping, select, update
 
 from gateway.store.database import Database
 from gateway.store.schema import instances, pulls, watermarks
-
-_MOST_AT_ONCE = 500
-"""Values of one statement: SQLite takes 999 in old versions."""
+from gateway.store.statements import batches, insert_into
 
 
 class PullState(StrEnum):
@@ -87,19 +84,19 @@ class PullIndex:
         """Note up to which change a source was pulled."""
         told = {"digest": digest, "updated_until": updated_until}
         with self._database.writing() as connection:
-            statement = _insert(connection, watermarks).values(source=source, **told)
+            statement = insert_into(connection, watermarks).values(source=source, **told)
             connection.execute(
                 statement.on_conflict_do_update(index_elements=["source"], set_=told)
             )
 
     def known(self, datastore_id: str, image_set_ids: Collection[str]) -> dict[str, Pull]:
         """Return the pulls of these image sets, by id."""
-        every, found = sorted(set(image_set_ids)), {}
+        found: dict[str, Pull] = {}
         with self._database.reading() as connection:
-            for at in range(0, len(every), _MOST_AT_ONCE):
+            for some in batches(sorted(set(image_set_ids))):
                 statement = select(pulls).where(
                     pulls.c.datastore_id == datastore_id,
-                    pulls.c.image_set_id.in_(every[at : at + _MOST_AT_ONCE]),
+                    pulls.c.image_set_id.in_(some),
                 )
                 for row in connection.execute(statement).mappings():
                     found[row["image_set_id"]] = _pull(row)
@@ -139,7 +136,7 @@ class PullIndex:
         }
         fresh = {"instances": [], "failures": {}, "error": ""}
         with self._database.writing() as connection:
-            statement = _insert(connection, pulls).values(
+            statement = insert_into(connection, pulls).values(
                 datastore_id=datastore_id, image_set_id=image_set_id, **told, **fresh
             )
             keys = list(pulls.primary_key.columns)
@@ -187,11 +184,6 @@ class PullIndex:
         )
         with self._database.writing() as connection:
             connection.execute(statement.values(**values))
-
-
-def _insert(connection: Connection, table: Any) -> Any:
-    dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
-    return dialect.insert(table)
 
 
 def _pull(row: RowMapping) -> Pull:

@@ -21,13 +21,13 @@ from sqlalchemy import (
     select,
     update,
 )
-from sqlalchemy.dialects import postgresql, sqlite
 
 from gateway.errors import NotFound
 from gateway.store.database import Database
 from gateway.store.jobs import ENDED_BADLY, OPEN_STATES
 from gateway.store.origin import RESULT
 from gateway.store.schema import decisions, instances, jobs, series, studies
+from gateway.store.statements import insert_into
 
 
 class SeriesState(StrEnum):
@@ -158,9 +158,8 @@ def record_decision(
     The first decision stands: a repetition, by rules that may have changed since, changes
     nothing. Returns whether this was the first.
     """
-    dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
     inserted = connection.execute(
-        dialect.insert(decisions)
+        insert_into(connection, decisions)
         .values(
             series_instance_uid=series_instance_uid,
             revision=revision,

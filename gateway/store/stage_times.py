@@ -4,10 +4,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from sqlalchemy import Connection, select
-from sqlalchemy.dialects import postgresql, sqlite
 
 from gateway.store.database import Database
 from gateway.store.schema import stage_times
+from gateway.store.statements import insert_into
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -22,10 +22,9 @@ class StageTime:
 
 def add_stage_times(connection: Connection, model: str, timings_ms: Mapping[str, float]) -> None:
     """Add what the stages of one job took, in a running transaction."""
-    dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
     # In one order, so that two transactions never wait for each other.
     for stage, ms in sorted(timings_ms.items()):
-        row = dialect.insert(stage_times).values(
+        row = insert_into(connection, stage_times).values(
             model=model, stage=stage, seconds=ms / 1000, number=1
         )
         connection.execute(
