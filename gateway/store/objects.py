@@ -303,8 +303,9 @@ class ObjectStore:
         """
         target = self.path(key)
         with store_errors():
-            with suppress(FileExistsError):
-                os.link(path, target)
+            if not target.exists():  # else its process may have settled it meanwhile
+                with suppress(FileExistsError):
+                    os.link(path, target)
             fsync_folder(target.parent)
 
 

@@ -294,3 +294,15 @@ def test_what_a_process_settles_as_it_ends_is_no_leftover(
     assert next(found).path.name == "a"
     (spool / "c").unlink()
     assert list(found) == []
+
+
+def test_an_object_that_has_its_name_needs_no_file_under_spool(objects: ObjectStore) -> None:
+    spooled = spool(objects, "2.25.5", EXPLICIT)
+    spooled.write(encoded())
+    stored = spooled.publish()
+    (leftover,) = objects.leftovers("node")
+    spooled.discard()
+
+    objects.restore(leftover.path, stored.key)
+
+    assert objects.path(stored.key).is_file()
