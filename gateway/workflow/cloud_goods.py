@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Self
 
 from gateway.healthimaging.outgoing import Outgoing, dicom_file, kept_instance
@@ -22,12 +21,18 @@ class Goods:
         cls, store: NodeStore, job: Job, instances: Sequence[Instance], prepared: Prepared
     ) -> Self:
         """Take kept instances in the form in which a job sends them."""
+        names = {one.series_instance_uid for one in instances}
+        studies = {name: store.series.get(name).study_instance_uid for name in names}
         outgoing: dict[str, Outgoing] = {}
         kept: dict[str, Instance] = {}
         for instance in instances:
             path = prepared.instances[instance.sop_instance_uid].path
             if job.identity_change is None:
-                made = _as_kept(store, instance, path)
+                made = kept_instance(
+                    path,
+                    study_instance_uid=studies[instance.series_instance_uid],
+                    series_instance_uid=instance.series_instance_uid,
+                )
             else:
                 made = replace(dicom_file(path), kept_uid=instance.sop_instance_uid)
             outgoing[made.sop_instance_uid] = made
@@ -47,12 +52,3 @@ class Goods:
         return frozenset(
             uid for uid, key in keys.items() if uid in self.kept and self.key(uid) == key
         )
-
-
-def _as_kept(store: NodeStore, instance: Instance, path: Path) -> Outgoing:
-    series = store.series.get(instance.series_instance_uid)
-    return kept_instance(
-        path,
-        study_instance_uid=series.study_instance_uid,
-        series_instance_uid=instance.series_instance_uid,
-    )
